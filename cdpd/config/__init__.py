@@ -1,0 +1,1 @@
+"""Configuration: TOML → typed structs (model.py), each error with its place (load.py)."""

@@ -1,0 +1,115 @@
+"""The configuration's shape: every section and key of cdpd.toml, with defaults and units.
+
+`[hooks.NAME]` and `[destinations.NAME]` stay plain tables here: their shape is the plugin's own Config.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+DEFAULT_HOOKS = ("spec", "dedup", "ip")
+"""Stage order of spec/connections.md §1."""
+
+
+class HttpConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[http]: the tracking API."""
+
+    listen: str = "127.0.0.1:8080"
+    """HOST:PORT; `[::]:8080` for IPv6."""
+    public_url: str | None = None
+    """How browsers reach this daemon, e.g. `https://cdp.example.com`; goes into the settings document."""
+    trusted_proxies: list[str] = []
+    """Addresses or networks (CIDR) whose `X-Forwarded-For` is believed."""
+    unknown_key: Literal[200, 401] = 401
+    """Status for a missing or unknown write key."""
+    max_event_bytes: int = 32 * 1024
+    """Largest single event as received."""
+    max_batch_bytes: int = 4 * 1024 * 1024
+    """Largest request body, decompressed."""
+    max_in_flight_bytes: int = 128 * 1024 * 1024
+    """Bodies being read or written, over all connections; beyond it: 503."""
+    max_depth: int = 64
+    """Deepest nesting of an event."""
+    header_timeout: float = 10.0
+    """Seconds for a request's header."""
+    body_timeout: float = 30.0
+    """Seconds for a request's whole body."""
+    keepalive_timeout: float = 75.0
+    """Seconds that an idle connection is kept."""
+
+
+class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[sources.NAME]"""
+
+    write_keys: list[str]
+    type: str | None = None
+    """`javascript`, `android`, `ios`, `mobile`, `server` …: decides whether the client's address is filled in
+    (spec/event-spec.md §7). Default: what each request shows."""
+    enabled: bool = True
+    """False: requests are answered 200 and counted, nothing is kept."""
+    hooks: list[str] | None = None
+    """The hook chain of this source, instead of [pipeline] hooks."""
+
+
+class DataConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[data]"""
+
+    dir: str | None = None
+    """The data folder. Default: $STATE_DIRECTORY, else ./cdpd-data."""
+
+
+class StreamConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[log.received], [log.events], [log.discarded]"""
+
+    keep: str | None = None
+    """How long, e.g. `7d`, `12h`; `forever`. Defaults: received 7d, discarded 30d, events forever."""
+    keep_bytes: int | None = None
+    """Largest size in bytes; the oldest segments go first."""
+
+
+class LogConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[log]"""
+
+    segment_bytes: int = 64 * 1024 * 1024
+    """A segment is closed at this size …"""
+    segment_age: str = "1h"
+    """… or this age."""
+    received: StreamConfig = StreamConfig()
+    events: StreamConfig = StreamConfig()
+    discarded: StreamConfig = StreamConfig()
+
+
+class PipelineConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[pipeline]"""
+
+    hooks: list[str] = list(DEFAULT_HOOKS)
+    """Instances of hook plugins, in the order in which they run."""
+    prepare_timeout: float = 5.0
+    """Seconds that one cdpd_prepare may take."""
+    slow_hook_ms: float = 20.0
+    """A hook that holds the loop longer than this is named in the log."""
+    stop_after_failures: int = 1000
+    """So many failures of one plugin in a row stop the pipeline, rather than pour the stream into discarded."""
+
+
+class LoggingConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[logging]"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "pretty"] = "auto"
+    """`auto`: pretty on a terminal, JSON elsewhere."""
+
+
+class Config(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """cdpd.toml, whole."""
+
+    http: HttpConfig = HttpConfig()
+    data: DataConfig = DataConfig()
+    log: LogConfig = LogConfig()
+    logging: LoggingConfig = LoggingConfig()
+    pipeline: PipelineConfig = PipelineConfig()
+    sources: dict[str, SourceConfig] = {}
+    hooks: dict[str, dict[str, Any]] = {}
+    destinations: dict[str, dict[str, Any]] = {}

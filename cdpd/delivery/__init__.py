@@ -1,0 +1,1 @@
+"""Delivery: events → one destination: route, batch, retry, park."""

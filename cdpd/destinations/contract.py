@@ -1,0 +1,110 @@
+"""The destination contract: what a class in the entry-point group `cdpd.destinations` must offer.
+
+    class Signups(Destination):
+        name = "Signups"
+
+        class Config(DestinationConfig):
+            url: str
+
+        async def deliver(self, batch: Batch) -> list[Outcome]:
+            ...
+
+Everything else is done for it: its own cursor, the `integrations` rules, batching, retrying with back-off,
+parking, metrics, logging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import aiohttp
+import structlog
+from msgspec import Struct, field
+
+from cdpd.clock import Clock
+from cdpd.destinations.outcome import Outcome
+from cdpd.event import TYPES, Event
+
+
+class BatchLimits(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """How much goes in one `deliver` call. There is no linger: what is there is sent."""
+
+    max_events: int = 500
+    max_bytes: int = 4 * 1024 * 1024
+    """Sum of the events' own JSON; a single larger event still goes, alone."""
+
+
+class DestinationConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Options that every `[destinations.NAME]` has; a destination's own Config extends them."""
+
+    type: str = ""
+    """Which destination: a name from `cdpd plugins`. Default: the section's own name."""
+    sources: list[str] | None = None
+    """Names of the sources to take events from. Default: all."""
+    enabled: bool = True
+    start: str = field(name="from", default="now")
+    """Where a new destination begins: `now`, `beginning` or an ISO 8601 time. Later changes do nothing."""
+    ordering: Literal["user", "strict", "none"] = "user"
+    """`user`: each user's events in order. `strict`: all events in order. `none`: any order."""
+    batch: BatchLimits | None = None
+    """Batch limits, at most the destination's own."""
+    timeout: float = 10.0
+    """Seconds for one request."""
+
+
+class Batch(Struct, frozen=True):
+    """What `deliver` gets: events in order. Their `options` hold the per-call integration options."""
+
+    events: Sequence[Event]
+    attempt: int = 1
+    """1 for the first try of these events."""
+
+
+class DestinationEnv(Struct, frozen=True):
+    """What delivery hands to a destination."""
+
+    name: str
+    """The instance's name in the configuration."""
+    http: aiohttp.ClientSession
+    """Its own connection pool, with the configured time-out; used inside `deliver` only."""
+    state_dir: Path
+    clock: Clock
+    log: structlog.typing.FilteringBoundLogger
+
+
+class Destination:
+    """Base of every destination."""
+
+    name: ClassVar[str]
+    """Display name: the key in an event's `integrations` object (exact, case sensitive)."""
+    Config: ClassVar[type[DestinationConfig]] = DestinationConfig
+    supports: ClassVar[frozenset[str]] = frozenset(TYPES)
+    """Calls that it takes; others are skipped as UNSUPPORTED_EVENT_TYPE."""
+    opt_in: ClassVar[bool] = False
+    """True: gets an event only where `integrations` names it (spec/connections.md §4, plugin default)."""
+    obeys_integrations: ClassVar[bool] = True
+    """False for archives, which ignore the `integrations` object."""
+    limits: ClassVar[BatchLimits] = BatchLimits()
+
+    def __init__(self, config: Any, env: DestinationEnv) -> None:
+        self.config = config
+        self.env = env
+
+    async def start(self) -> None:
+        """Once, before the first batch. Raise `Misconfigured`-like errors from `deliver`, not here."""
+
+    async def stop(self) -> None:
+        """Once, after the last batch."""
+
+    def reopen(self) -> None:
+        """On SIGHUP: open files again (logrotate)."""
+
+    async def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        """Send the batch; one outcome an event, in the batch's order.
+
+        May raise: aiohttp and OS errors and time-outs count as TryAgain for the whole batch; any other
+        exception is a fault of the destination: TryAgain too, loudly, with its traceback in the log.
+        """
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Ingest: the HTTP tracking API; auth, decode, limits, CORS, settings → `received`."""

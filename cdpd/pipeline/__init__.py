@@ -1,0 +1,1 @@
+"""The pipeline: received → hook chain → events | discarded."""

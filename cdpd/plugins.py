@@ -1,0 +1,64 @@
+"""What a hook plugin is made of: its base class, its surroundings, and the source an event came from.
+
+Discovery (entry points → classes) is in cdpd/discovery.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import structlog
+from msgspec import Struct
+
+from cdpd.clock import Clock
+from cdpd.event import Position
+from cdpd.log.reader import Reader
+
+
+class Source(Struct, frozen=True):
+    """A configured source, as hooks see it."""
+
+    name: str
+    type: str | None = None
+    """`javascript`, `mobile`, `server` …; None where the configuration leaves it to what a request shows."""
+
+
+class Streams(Protocol):
+    """Reading the log from inside a plugin."""
+
+    def reader(self, stream: str, position: Position) -> Reader:
+        """A reader of `received`, `events` or `discarded` from a position, up to the durable end."""
+        ...
+
+
+class PluginEnv(Struct, frozen=True):
+    """What the daemon hands to a plugin."""
+
+    name: str
+    """The instance's name in the configuration."""
+    state_dir: Path
+    """A folder of this plugin's own; made (0700) by `Plugin.state()` when first wanted."""
+    streams: Streams
+    clock: Clock
+    log: structlog.typing.FilteringBoundLogger
+
+
+class NoOptions(Struct, forbid_unknown_fields=True, frozen=True):
+    """The Config of a plugin that has no options."""
+
+
+class Plugin:
+    """Base of every hook plugin; `cdpd.hookspecs` lists the functions to implement."""
+
+    Config: ClassVar[type[Struct]] = NoOptions
+    """The options of `[hooks.NAME]`: a msgspec Struct with `forbid_unknown_fields=True`."""
+
+    def __init__(self, config: Any, env: PluginEnv) -> None:
+        self.config = config
+        self.env = env
+
+    def state(self) -> Path:
+        """The plugin's own folder, made if need be."""
+        self.env.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.env.state_dir
