@@ -6,14 +6,17 @@ Discovery (entry points → classes) is in cdpd/discovery.py.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import structlog
 from msgspec import Struct
 
 from cdpd.clock import Clock
 from cdpd.event import Position
-from cdpd.log.reader import Reader
+
+if TYPE_CHECKING:  # `cdpd check` and `cdpd plugins` import plugins for their Config alone
+    import structlog
+
+    from cdpd.log.reader import Reader
 
 
 class Source(Struct, frozen=True):

@@ -17,15 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import aiohttp
-import structlog
 from msgspec import Struct, field
 
 from cdpd.clock import Clock
 from cdpd.destinations.outcome import Outcome
 from cdpd.event import TYPES, Event
+
+if TYPE_CHECKING:  # `cdpd check` and `cdpd plugins` import destinations for their Config alone
+    import aiohttp
+    import structlog
 
 
 class BatchLimits(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
