@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct, field
 
 DEFAULT_HOOKS = ("spec", "dedup", "ip")
 """Stage order of spec/connections.md §1."""
+
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
 class HttpConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -24,19 +28,19 @@ class HttpConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Addresses or networks (CIDR) whose `X-Forwarded-For` is believed."""
     unknown_key: Literal[200, 401] = 401
     """Status for a missing or unknown write key."""
-    max_event_bytes: int = 32 * 1024
+    max_event_bytes: Bytes = 32 * 1024
     """Largest single event as received."""
-    max_batch_bytes: int = 4 * 1024 * 1024
+    max_batch_bytes: Bytes = 4 * 1024 * 1024
     """Largest request body, decompressed."""
-    max_in_flight_bytes: int = 128 * 1024 * 1024
+    max_in_flight_bytes: Bytes = 128 * 1024 * 1024
     """Bodies being read or written, over all connections; beyond it: 503."""
-    max_depth: int = 64
+    max_depth: Count = 64
     """Deepest nesting of an event."""
-    header_timeout: float = 10.0
+    header_timeout: Seconds = 10.0
     """Seconds for a request's header."""
-    body_timeout: float = 30.0
+    body_timeout: Seconds = 30.0
     """Seconds for a request's whole body."""
-    keepalive_timeout: float = 75.0
+    keepalive_timeout: Seconds = 75.0
     """Seconds that an idle connection is kept."""
 
 
@@ -65,14 +69,14 @@ class StreamConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
 
     keep: str | None = None
     """How long, e.g. `7d`, `12h`; `forever`. Defaults: received 7d, discarded 30d, events forever."""
-    keep_bytes: int | None = None
+    keep_bytes: Bytes | None = None
     """Largest size in bytes; the oldest segments go first."""
 
 
 class LogConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """[log]"""
 
-    segment_bytes: int = 64 * 1024 * 1024
+    segment_bytes: Bytes = 64 * 1024 * 1024
     """A segment is closed at this size …"""
     segment_age: str = "1h"
     """… or this age."""
@@ -84,14 +88,14 @@ class LogConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
 class PipelineConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """[pipeline]"""
 
-    hooks: list[str] = list(DEFAULT_HOOKS)
+    hooks: list[str] = field(default_factory=lambda: list(DEFAULT_HOOKS))
     """Instances of hook plugins, in the order in which they run."""
-    prepare_timeout: float = 5.0
+    prepare_timeout: Seconds = 5.0
     """Seconds that one cdpd_prepare may take."""
-    slow_hook_ms: float = 20.0
+    slow_hook_ms: Annotated[float, Meta(gt=0)] = 20.0
     """A hook that holds the loop longer than this is named in the log."""
-    stop_after_failures: int = 1000
-    """So many failures of one plugin in a row stop the pipeline, rather than pour the stream into discarded."""
+    stop_after_failures: Count = 1000
+    """So many failures of one plugin in a row stop the pipeline, lest it pour the stream into discarded."""
 
 
 class LoggingConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -1,0 +1,59 @@
+"""The data folder: where it is, that it is private, and the development daemon's own write key in it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+DEFAULT: Final = "cdpd-data"
+KEY_FILE: Final = "write_key"
+SOCKET: Final = "control.sock"
+
+
+def data_folder(
+    given: Path | None, configured: str | None, beside: Path | None, environ: Mapping[str, str]
+) -> Path:
+    """`--data-dir`, else `[data] dir` (relative to its file), else $STATE_DIRECTORY, else ./cdpd-data."""
+    if given is not None:
+        return given
+    if configured:
+        return (beside or Path()) / Path(configured).expanduser()
+    # systemd may name several, separated by colons; the first is StateDirectory='s first.
+    state = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(state) if state else Path(DEFAULT)
+
+
+def make_data_folder(folder: Path) -> None:
+    """Make it (0700) with its parents where it is missing. Raises OSError."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def development_key(folder: Path) -> str:
+    """The write key of a daemon without a configuration: made once, kept (0600) in the data folder."""
+    path = folder / KEY_FILE
+    key = read_development_key(folder)
+    if key is None:
+        make_data_folder(folder)
+        key = new_write_key("dev")
+        temporary = path.with_name(f".{KEY_FILE}.{os.getpid()}")
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(key + "\n")
+        temporary.replace(path)
+    return key
+
+
+def read_development_key(folder: Path) -> str | None:
+    """The key that `development_key` made, or None."""
+    try:
+        return (folder / KEY_FILE).read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def new_write_key(source: str) -> str:
+    """A fresh write key that names its source; 128 random bits."""
+    return f"wk_{source}_{secrets.token_hex(16)}"

@@ -1,0 +1,13 @@
+"""Types of ours in a plugin's Config: how their TOML values become them (msgspec's `dec_hook`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def decode(wanted: type, value: Any) -> Any:
+    """A `wanted` made of `value`. Raises ValueError; NotImplementedError for a type that it does not know."""
+    if wanted is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    raise NotImplementedError(f"a Config cannot have a field of type {wanted.__name__}")

@@ -1,0 +1,158 @@
+"""Loading the configuration: files → one checked Config, or every problem at once."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from cdpd.config.data_folder import data_folder, development_key
+from cdpd.config.decode import decode
+from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
+from cdpd.config.model import Config, SourceConfig
+from cdpd.config.plugin_options import Catalogue, plugin_faults
+from cdpd.config.problem import ConfigError, Problem
+from cdpd.config.risks import risks
+from cdpd.config.rules import broken_rules
+from cdpd.config.shape import Fault, check_shape
+
+_SHAPING_HTTP: Final = ("max_event_bytes", "max_depth")
+
+
+class LoadedConfig(Struct, frozen=True):
+    """A configuration that was checked whole."""
+
+    config: Config
+    config_id: int
+    """64 bits; the same for every configuration that makes the same of an event."""
+    data_dir: Path
+    files: list[Path] = []
+    """In the order in which they were merged; empty for the development daemon."""
+    warnings: list[Problem] = []
+    development: bool = False
+    """No file was found: the embedded defaults."""
+
+
+def load(
+    given: Path | None = None,
+    data_dir: Path | None = None,
+    *,
+    development: bool = False,
+    catalogue: Catalogue | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    system_file: Path = SYSTEM_FILE,
+) -> LoadedConfig:
+    """Find, read and check the configuration.
+
+    `given` and `data_dir` are the command line's. With `development`, and where no file is found, it is the
+    development daemon's: source `dev`, console destination; this makes the data folder and its write key.
+    Raises ConfigError with every problem.
+    """
+    environ = os.environ if environ is None else environ
+    folder = folder or Path()
+    path = find_file(given, folder, system_file)
+    if path is None:
+        if not development:
+            raise ConfigError([_nothing_found(folder, system_file)])
+        return _development(data_folder(data_dir, None, None, environ))
+    document = read_document(path)
+    problems = document.problems + _problems(document, catalogue or _installed())
+    if problems:
+        raise ConfigError(_in_order(problems, document))
+    config = msgspec.convert(document.data, Config)
+    return LoadedConfig(
+        config=config,
+        config_id=config_id(config),
+        data_dir=data_folder(data_dir, config.data.dir, path.parent, environ),
+        files=[file.path for file in document.files],
+        warnings=_in_order([_placed(document, fault) for fault in risks(config, document)], document),
+    )
+
+
+def find_data_dir(
+    given: Path | None = None,
+    data_dir: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    system_file: Path = SYSTEM_FILE,
+) -> Path:
+    """The data folder alone, for commands that need no more: a wrong option elsewhere does not stop them.
+
+    Raises ConfigError where a file is no TOML.
+    """
+    environ = os.environ if environ is None else environ
+    path = None if data_dir is not None else find_file(given, folder or Path(), system_file)
+    if path is None:
+        return data_folder(data_dir, None, None, environ)
+    document = read_document(path)
+    if document.problems:
+        raise ConfigError(document.problems)
+    data = document.data.get("data")
+    configured = data.get("dir") if isinstance(data, dict) else None
+    return data_folder(None, configured if isinstance(configured, str) else None, path.parent, environ)
+
+
+def config_id(config: Config) -> int:
+    """A stable hash of what decides what becomes of an event; 64 bits, unsigned, never 0."""
+    matters: dict[str, Any] = {
+        "http": {key: getattr(config.http, key) for key in _SHAPING_HTTP},
+        "pipeline": config.pipeline.hooks,
+        "hooks": config.hooks,
+        "sources": {
+            name: [source.type, source.hooks, source.enabled] for name, source in config.sources.items()
+        },
+    }
+    text = msgspec.json.encode(matters, order="deterministic")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") or 1
+
+
+def _development(folder: Path) -> LoadedConfig:
+    try:
+        key = development_key(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"cannot keep a write key in the data folder {folder}: {reason}"
+        raise ConfigError([Problem(message, suggestion="name another with --data-dir")]) from None
+    config = Config(
+        sources={"dev": SourceConfig(write_keys=[key])},
+        destinations={"console": {"type": "console"}},
+    )
+    return LoadedConfig(config, config_id(config), folder, development=True)
+
+
+def _nothing_found(folder: Path, system_file: Path) -> Problem:
+    looked = f"{folder / 'cdpd.toml'} and {system_file}"
+    hint = "`cdpd init` writes one to start from, --config FILE names one elsewhere"
+    return Problem(f"no configuration found (looked for {looked})", suggestion=hint)
+
+
+def _problems(document: Document, catalogue: Catalogue) -> list[Problem]:
+    if not document.files:  # not one could be read: nothing to say about their keys
+        return []
+    faults: list[Fault] = check_shape(document.data, Config, decode)
+    faults += broken_rules(document.data)
+    faults += plugin_faults(document.data, catalogue, decode)
+    return [_placed(document, fault) for fault in faults]
+
+
+def _placed(document: Document, fault: Fault) -> Problem:
+    return document.problem(fault.path, fault.message, fault.suggestion, at_key=fault.at_key)
+
+
+def _in_order(problems: Iterable[Problem], document: Document) -> list[Problem]:
+    """As one reads the files: by file, line and column."""
+    order = {str(file.path): i for i, file in enumerate(document.files)}
+    return sorted(problems, key=lambda p: (order.get(p.file, -1), p.line, p.column))
+
+
+def _installed() -> Catalogue:
+    # Reads every installed package's metadata: only when wanted.
+    return importlib.import_module("cdpd.discovery")

@@ -1,0 +1,126 @@
+"""Settings that work and may hurt: the warnings of `cdpd check`."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from typing import Any, Final
+
+from cdpd.config.address import parse_listen
+from cdpd.config.duration import parse_keep
+from cdpd.config.files import Document
+from cdpd.config.locate import Path as KeyPath
+from cdpd.config.model import Config
+from cdpd.config.plugin_options import chains
+from cdpd.config.shape import Fault
+
+SAMPLE_KEYS: Final = frozenset({"wk_dev_website", "YOUR_WRITE_KEY", "write_key", "changeme"})
+"""Write keys that stand in documentation and samples: everybody knows them."""
+_DAY: Final = 86400.0
+_SECRET_WORDS: Final = ("secret", "token", "password", "api_key", "private_key", "credential")
+
+
+def risks(config: Config, document: Document) -> Iterator[Fault]:
+    """Every warning, for a configuration without errors."""
+    http = config.http
+    if parse_listen(http.listen).public and not http.trusted_proxies:
+        yield Fault(
+            ("http", "listen"),
+            f"{http.listen} can be reached from other machines, over HTTP without TLS",
+            "listen on 127.0.0.1 behind a proxy that speaks TLS, and name it in trusted_proxies",
+        )
+    if http.unknown_key == 200:
+        yield Fault(
+            ("http", "unknown_key"),
+            "requests with a wrong write key are answered 200 and lost",
+            "use 401, so that a client with a mistyped key hears of it",
+        )
+    if not any(source.enabled for source in config.sources.values()):
+        yield Fault(
+            ("sources",),
+            "no source is enabled: every request is refused",
+            'add [sources.NAME] write_keys = ["…"]',
+        )
+    yield from _key_risks(config)
+    yield from _retention_risks(config)
+    yield from _hook_risks(config, document.data)
+    yield from _readable_secrets(document)
+
+
+def _key_risks(config: Config) -> Iterator[Fault]:
+    for name, source in config.sources.items():
+        for i, key in enumerate(source.write_keys):
+            path = ("sources", name, "write_keys", i)
+            if key in SAMPLE_KEYS:
+                yield Fault(
+                    path, f"{key!r} stands in the documentation: anybody can send events with it", _FRESH
+                )
+            elif len(key) < 8:
+                yield Fault(path, "a key this short can be guessed", _FRESH)
+
+
+_FRESH: Final = "`cdpd init --print` shows a fresh one"
+
+
+def _retention_risks(config: Config) -> Iterator[Fault]:
+    keep = config.log.received.keep
+    seconds = parse_keep(keep) if keep is not None else None
+    if seconds is not None and seconds < _DAY:
+        yield Fault(
+            ("log", "received", "keep"),
+            f"what came in is gone after {keep}, so a mistake in a hook found later cannot be put right",
+            "keep a day at least (default: 7d)",
+        )
+    if config.log.events.keep not in (None, "forever") or config.log.events.keep_bytes is not None:
+        key = "keep" if config.log.events.keep not in (None, "forever") else "keep_bytes"
+        yield Fault(
+            ("log", "events", key),
+            "the archive loses its oldest events; destinations that are further behind lose them too",
+        )
+
+
+def _hook_risks(config: Config, data: dict[str, Any]) -> Iterator[Fault]:
+    listed = {name for _, names in chains(data) for name in names}
+    for name in config.hooks:
+        if name not in listed:
+            yield Fault(
+                ("hooks", name),
+                "this hook is in no list of hooks: it does nothing",
+                f'add "{name}" to [pipeline] hooks',
+                at_key=True,
+            )
+    for path, names in chains(data):
+        if "spec" not in names:
+            yield Fault(path, 'without "spec" events keep the types, ids and times that the client sent')
+        elif names[0] != "spec":
+            yield Fault(path, f'"spec" is not the first: {names[0]} sees events that are not normalised')
+
+
+def _readable_secrets(document: Document) -> Iterator[Fault]:
+    for file in document.files:
+        try:
+            open_to_all = file.path.stat().st_mode & stat.S_IROTH
+        except OSError:
+            continue
+        secret = _plain_secret(file.data, ()) if open_to_all else None
+        if secret is not None:
+            yield Fault(
+                secret,
+                f"a secret in a file that every user of this machine can read ({file.path.name})",
+                f"chmod o-r {file.path}, or use {{ file = … }}, {{ env = … }} or {{ credential = … }}",
+            )
+
+
+def _plain_secret(value: Any, path: KeyPath) -> KeyPath | None:
+    """The first string under a key that sounds like a secret, in the options of hooks and destinations."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not path and key not in ("hooks", "destinations"):
+                continue
+            found = _plain_secret(item, (*path, key))
+            if found is not None:
+                return found
+    elif isinstance(value, str) and len(path) > 2 and value:
+        name = str(path[-1]).lower()
+        return path if any(word in name for word in _SECRET_WORDS) else None
+    return None

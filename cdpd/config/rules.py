@@ -1,0 +1,118 @@
+"""What the types cannot say: addresses, durations, write keys, and names that must name something.
+
+Works on the plain tables, so that a fault elsewhere hides nothing; shape.py tells of wrong types.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from cdpd.config.address import parse_listen
+from cdpd.config.duration import parse_duration, parse_keep
+from cdpd.config.locate import Path
+from cdpd.config.problem import did_you_mean
+from cdpd.config.shape import Fault
+
+STREAMS: Final = ("received", "events", "discarded")
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
+_WRITE_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+def broken_rules(data: dict[str, Any]) -> Iterator[Fault]:
+    """Every rule that the tables break."""
+    yield from _values(data)
+    yield from _names(data)
+    yield from _write_keys(data)
+    yield from _destination_sources(data)
+
+
+def table(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    """`data[names[0]][names[1]]…`, or an empty table where that is no table."""
+    for name in names:
+        inner = data.get(name)
+        if not isinstance(inner, dict):
+            return {}
+        data = inner
+    return data
+
+
+def _values(data: dict[str, Any]) -> Iterator[Fault]:
+    checks: list[tuple[Path, Callable[[str], object]]] = [
+        (("http", "listen"), parse_listen),
+        (("http", "public_url"), _check_url),
+        (("log", "segment_age"), parse_duration),
+        *((("log", stream, "keep"), parse_keep) for stream in STREAMS),
+    ]
+    for path, check in checks:
+        value = table(data, *map(str, path[:-1])).get(str(path[-1]))
+        if isinstance(value, str):
+            yield from _raised(path, check, value)
+    proxies = table(data, "http").get("trusted_proxies")
+    for i, proxy in enumerate(proxies if isinstance(proxies, list) else []):
+        if isinstance(proxy, str):
+            yield from _raised(("http", "trusted_proxies", i), _check_network, proxy)
+
+
+def _raised(path: Path, check: Callable[[str], object], value: str) -> Iterator[Fault]:
+    try:
+        check(value)
+    except ValueError as error:
+        yield Fault(path, str(error))
+
+
+def _check_url(text: str) -> None:
+    if not re.fullmatch(r"https?://[^\s/?#]+/?", text):
+        raise ValueError(f"{text!r} is no address of this daemon: write https://HOST, without a path")
+
+
+def _check_network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            right = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text!r} is no address or network: write 10.0.0.7 or 10.0.0.0/8") from None
+        raise ValueError(f"{text!r} has bits set after its prefix: write {right}") from None
+
+
+def _names(data: dict[str, Any]) -> Iterator[Fault]:
+    for section in ("sources", "hooks", "destinations"):
+        for name in table(data, section):
+            if not _NAME.fullmatch(name):
+                message = f"{name!r} cannot be a name: use letters, digits, `_`, `-` and `.` (100 at most)"
+                yield Fault((section, name), message, at_key=True)
+
+
+def _write_keys(data: dict[str, Any]) -> Iterator[Fault]:
+    owners: dict[str, str] = {}
+    for name, source in table(data, "sources").items():
+        keys = source.get("write_keys") if isinstance(source, dict) else None
+        if keys == []:
+            yield Fault(("sources", name, "write_keys"), "needs at least one write key")
+        for i, key in enumerate(keys if isinstance(keys, list) else []):
+            path = ("sources", name, "write_keys", i)
+            if not isinstance(key, str):
+                continue
+            if not key:
+                yield Fault(path, "a write key cannot be empty")
+            elif not _WRITE_KEY.fullmatch(key):
+                yield Fault(path, "a write key is 1 to 200 printable ASCII characters, without spaces")
+            elif key in owners:
+                owner = "this source" if owners[key] == name else f"source {owners[key]}"
+                yield Fault(path, f"{owner} has this write key already", "give each source keys of its own")
+            else:
+                owners[key] = name
+
+
+def _destination_sources(data: dict[str, Any]) -> Iterator[Fault]:
+    known = table(data, "sources")
+    for name, destination in table(data, "destinations").items():
+        sources = destination.get("sources") if isinstance(destination, dict) else None
+        for i, source in enumerate(sources if isinstance(sources, list) else []):
+            if isinstance(source, str) and source not in known:
+                hint = did_you_mean(source, known) or f"configured sources: {', '.join(known) or 'none'}"
+                yield Fault(("destinations", name, "sources", i), f"there is no source {source!r}", hint)

@@ -1,0 +1,58 @@
+"""What the control API asks of the daemon, and the forms of what is asked."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+
+class DiscardedFilter(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True, kw_only=True):
+    """Which lines of `discarded` are meant; what is not given does not restrict."""
+
+    code: str | None = None
+    by: str | None = None
+    """The hook plugin's name, or `ingest`."""
+    source: str | None = None
+    message_id: str | None = None
+    from_ms: int | None = None
+    """Discarded at or after this time, milliseconds since the epoch …"""
+    to_ms: int | None = None
+    """… and before this one."""
+    from_offset: int | None = None
+    """At or after this offset in `discarded` …"""
+    to_offset: int | None = None
+    """… and before this one."""
+
+
+class RetryRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The body of `POST /discarded/retry`."""
+
+    filter: DiscardedFilter = DiscardedFilter()
+    dry_run: bool = False
+
+
+class Controlled(Protocol):
+    """The daemon, as the control API sees it. Every answer is a dict that JSON can hold."""
+
+    async def status(self) -> dict[str, Any]:
+        """What runs, since when, and how far each part is."""
+        ...
+
+    async def reload(self) -> dict[str, Any]:
+        """Apply the configuration as it stands in its files now; what changed, and what needs a restart.
+
+        Raises cdpd.config.problem.ConfigError and changes nothing where it is wrong.
+        """
+        ...
+
+    async def retry_discarded(self, which: DiscardedFilter, dry_run: bool) -> dict[str, Any]:
+        """Append the matching lines to `received` again: `{"matched": n, "retried": n, "skipped": n}`.
+
+        With `dry_run` only counts.
+        """
+        ...
+
+    async def reopen(self) -> dict[str, Any]:
+        """Open output files again, after logrotate moved them."""
+        ...

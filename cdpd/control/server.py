@@ -1,0 +1,146 @@
+"""The control API: JSON over HTTP on a Unix socket in the data folder, which only its owner can reach.
+
+Errors are `{"error": {"code", "message", "problems"?}}`: 400 bad request, 422 a configuration that is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from cdpd.config.problem import ConfigError
+from cdpd.control.contract import Controlled, RetryRequest
+from cdpd.control.socket_path import fitting
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_BACKLOG: Final = 16
+
+
+class ControlInUse(RuntimeError):
+    """Another daemon answers on this socket."""
+
+
+def control_app(daemon: Controlled, log: structlog.typing.FilteringBoundLogger) -> web.Application:
+    """The routes, for a daemon."""
+
+    async def status(_: web.Request) -> web.Response:
+        return _json(await daemon.status())
+
+    async def reload(_: web.Request) -> web.Response:
+        return _json(await daemon.reload())
+
+    async def reopen(_: web.Request) -> web.Response:
+        return _json(await daemon.reopen())
+
+    async def retry(request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read() or b"{}", type=RetryRequest)
+        return _json(await daemon.retry_discarded(asked.filter, asked.dry_run))
+
+    app = web.Application(middlewares=[_errors(log)])
+    app.router.add_get("/status", status)
+    app.router.add_post("/reload", reload)
+    app.router.add_post("/reopen", reopen)
+    app.router.add_post("/discarded/retry", retry)
+    return app
+
+
+@asynccontextmanager
+async def serve_control(
+    path: Path, daemon: Controlled, log: structlog.typing.FilteringBoundLogger
+) -> AsyncIterator[None]:
+    """Serve on the socket `path` (0600) inside the `with`; a stale one is replaced, ours removed at the end.
+
+    Raises ControlInUse where a daemon answers there already, SocketPathTooLong, or OSError.
+    """
+    listener, mine = _listen(path)
+    runner = web.AppRunner(control_app(daemon, log), access_log=None, handle_signals=False)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        yield
+    finally:
+        await runner.cleanup()
+        listener.close()
+        _remove(path, mine)
+
+
+def _remove(path: Path, inode: int) -> None:
+    """Remove the socket, unless a newer daemon has put its own in its place."""
+    try:
+        if path.lstat().st_ino == inode:
+            path.unlink()
+    except FileNotFoundError:
+        pass
+
+
+def _listen(path: Path) -> tuple[socket.socket, int]:
+    """The listening socket, and the inode by which its file is known."""
+    if _answers(path):
+        raise ControlInUse(f"another daemon answers on {path}")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Made private under another name, then moved over what was there: nobody ever finds it half-made.
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    made.unlink(missing_ok=True)
+    try:
+        with fitting(made) as name:
+            listener.bind(name)
+        made.chmod(0o600)
+        listener.listen(_BACKLOG)
+        inode = made.lstat().st_ino
+        made.replace(path)
+    except BaseException:
+        listener.close()
+        made.unlink(missing_ok=True)
+        raise
+    listener.setblocking(False)
+    return listener, inode
+
+
+def _answers(path: Path) -> bool:
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, fitting(path) as name:
+        try:
+            probe.connect(name)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
+
+
+def _errors(log: structlog.typing.FilteringBoundLogger) -> Any:
+    @web.middleware
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return _error(error.status, "not_found" if error.status == 404 else "bad_request", error.reason)
+        except msgspec.DecodeError as error:
+            return _error(400, "bad_request", str(error))
+        except ConfigError as error:
+            return _error(422, "config_invalid", "the configuration is wrong; nothing was changed", error)
+        except Exception as error:
+            # The command hears of it, the daemon goes on: a fault in an answer is no fault in the stream.
+            log.exception("a control request failed", path=request.path)
+            return _error(500, "internal", f"{type(error).__name__}: {error}")
+
+    return errors
+
+
+def _json(body: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json", status=status)
+
+
+def _error(status: int, code: str, message: str, config: ConfigError | None = None) -> web.Response:
+    error: dict[str, Any] = {"code": code, "message": message}
+    if config is not None:
+        error["problems"] = config.problems
+    return _json({"error": error}, status)
