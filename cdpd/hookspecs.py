@@ -35,22 +35,22 @@ class Discard(Struct, frozen=True):
     """False: no trace is kept but a count (for suppressed people)."""
 
 
-class Retry(Exception):  # noqa: N818 - it is an order to the pipeline, not an error
+class Retry(Exception):
     """Raised by a hook that cannot decide now (a look-up is down): the pipeline waits and asks again, loudly."""
 
 
 @hookspec
-def cdpd_startup() -> None | Awaitable[None]:
+def cdpd_startup() -> Awaitable[None] | None:
     """Once, before the first event; may be async. Open files here, catch up with the log here."""
 
 
 @hookspec
-def cdpd_shutdown() -> None | Awaitable[None]:
+def cdpd_shutdown() -> Awaitable[None] | None:
     """Once, after the last event; may be async."""
 
 
 @hookspec
-def cdpd_prepare(events: Sequence[Event], source: Source) -> None | Awaitable[None]:
+def cdpd_prepare(events: Sequence[Event], source: Source) -> Awaitable[None] | None:
     """Once a slice and source, before the three hooks below; may be async, with a time-out.
 
     Look up in one round trip what the slice needs.

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _ISO = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?(?:[Zz]|[+-]\d\d(?::?\d\d)?))?)?", re.ASCII
+    r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?(?:[Zz]|[+-]\d\d(?::?\d\d)?))?)?",
+    re.ASCII,
 )
 # Numbers below this are seconds since the epoch, others milliseconds (10^11 ms is March 1973).
 _SECONDS_BELOW = 100_000_000_000
@@ -31,7 +32,9 @@ def parse_time(value: object) -> int | None:
         if not _ISO.fullmatch(text):
             return None
         try:
-            moment = datetime.fromisoformat(text.replace(" +", "+").replace(" -", "-").replace(" Z", "Z").upper())
+            moment = datetime.fromisoformat(
+                text.replace(" +", "+").replace(" -", "-").replace(" Z", "Z").upper()
+            )
         except ValueError:
             return None
         if moment.tzinfo is None:

@@ -76,30 +76,6 @@ def load(
     )
 
 
-def find_data_dir(
-    given: Path | None = None,
-    data_dir: Path | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    folder: Path | None = None,
-    system_file: Path = SYSTEM_FILE,
-) -> Path:
-    """The data folder alone, for commands that need no more: a wrong option elsewhere does not stop them.
-
-    Raises ConfigError where a file is no TOML.
-    """
-    environ = os.environ if environ is None else environ
-    path = None if data_dir is not None else find_file(given, folder or Path(), system_file)
-    if path is None:
-        return data_folder(data_dir, None, None, environ)
-    document = read_document(path)
-    if document.problems:
-        raise ConfigError(document.problems)
-    data = document.data.get("data")
-    configured = data.get("dir") if isinstance(data, dict) else None
-    return data_folder(None, configured if isinstance(configured, str) else None, path.parent, environ)
-
-
 def config_id(config: Config) -> int:
     """A stable hash of what decides what becomes of an event; 64 bits, unsigned, never 0."""
     matters: dict[str, Any] = {

@@ -48,6 +48,7 @@ class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     """[sources.NAME]"""
 
     write_keys: list[str]
+    """What its SDKs are given: says which source an event is from. Several, so that one can be replaced."""
     type: str | None = None
     """`javascript`, `android`, `ios`, `mobile`, `server` …: decides whether the client's address is filled in
     (spec/event-spec.md §7). Default: what each request shows."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cdpd.config.load import LoadedConfig, config_id, find_data_dir, load
+from cdpd.config.load import LoadedConfig, config_id, load
+from cdpd.config.peek import peek
 from cdpd.config.problem import ConfigError
 
 from .catalogue import FakeCatalogue
@@ -91,18 +92,18 @@ def test_the_data_folder_is_the_options_then_the_files_then_systemds_then_the_de
     path = tmp_path / "cdpd.toml"
     path.write_text(GOOD)
     state = {"STATE_DIRECTORY": "/var/lib/cdpd:/var/lib/other"}
-    assert find_data_dir(path, environ={}) == Path("cdpd-data")
-    assert find_data_dir(path, environ=state) == Path("/var/lib/cdpd")
+    assert peek(path, environ={}).data_dir == Path("cdpd-data")
+    assert peek(path, environ=state).data_dir == Path("/var/lib/cdpd")
     path.write_text("[data]\ndir = 'kept'\n" + GOOD)
-    assert find_data_dir(path, environ=state) == tmp_path / "kept"
-    assert find_data_dir(path, Path("given"), environ=state) == Path("given")
+    assert peek(path, environ=state).data_dir == tmp_path / "kept"
+    assert peek(path, Path("given"), environ=state).data_dir == Path("given")
     assert load(path, catalogue=FakeCatalogue(), environ=state).data_dir == tmp_path / "kept"
 
 
 def test_the_data_folder_is_found_in_a_configuration_with_other_mistakes(tmp_path: Path) -> None:
     path = tmp_path / "cdpd.toml"
     path.write_text("[data]\ndir = '/srv/cdpd'\n[htpp]\n")
-    assert find_data_dir(path, environ={}) == Path("/srv/cdpd")
+    assert peek(path, environ={}).data_dir == Path("/srv/cdpd")
 
 
 # -- conf.d --------------------------------------------------------------------------------------------

@@ -1,0 +1,49 @@
+"""From `--config` and `--data-dir` to the data folder and the daemon on it, and how failing is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cdpd.cli.exits import NOT_RUNNING, USAGE, CommandError
+from cdpd.config.data_folder import SOCKET
+from cdpd.config.peek import Peek, peek
+from cdpd.config.problem import ConfigError, Problem
+from cdpd.control.client import ControlClient, ControlRefused, NotRunning
+
+
+def peek_or_stop(config: Path | None, data_dir: Path | None) -> Peek:
+    """Where the daemon and its data are; raises CommandError where the configuration cannot be read."""
+    try:
+        return peek(config, data_dir)
+    except ConfigError as error:
+        raise config_error(error.problems) from None
+
+
+def control(config: Path | None, data_dir: Path | None) -> ControlClient:
+    """A client of the daemon on that data folder."""
+    return ControlClient(peek_or_stop(config, data_dir).data_dir / SOCKET)
+
+
+def not_running(error: NotRunning) -> CommandError:
+    """How a command says that there is no daemon."""
+    return CommandError(
+        f"{error}; start one with `cdpd run`, or name its folder with --data-dir", NOT_RUNNING
+    )
+
+
+def refused(error: ControlRefused) -> CommandError:
+    """How a command says that the daemon would not."""
+    if error.problems:
+        return CommandError(f"{error}:\n{problem_lines(error.problems)}", USAGE)
+    return CommandError(str(error))
+
+
+def config_error(problems: Sequence[Problem]) -> CommandError:
+    """How a command says that the configuration is wrong."""
+    return CommandError(f"the configuration is wrong:\n{problem_lines(problems)}", USAGE)
+
+
+def problem_lines(problems: Sequence[Problem]) -> str:
+    """One line a problem."""
+    return "\n".join(f"  {problem}" for problem in problems)

@@ -1,0 +1,136 @@
+"""`cdpd log`: the stored streams as they are."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from cdpd.cli.exits import FAILED, CommandError
+from cdpd.cli.lines import look_into
+from cdpd.cli.located import peek_or_stop
+from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
+from cdpd.cli.output import columns, end_with_the_pipe, print_json, size_text
+from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
+from cdpd.config.rules import STREAMS
+from cdpd.log.errors import LogError
+from cdpd.timestamp import format_time
+
+app = new_app(
+    "Read the stored streams as they are: received (as events came in), events (the archive), discarded.",
+    no_args_is_help=True,
+)
+StreamArgument = Annotated[
+    str, typer.Argument(metavar="STREAM", help="received, events or discarded.", show_default=False)
+]
+StreamsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[STREAM]...", help="Default: all three.", show_default=False)
+]
+
+
+@app.command(
+    epilog=examples(
+        "cdpd log cat events | jq .event",
+        "cdpd log cat received --from 2026-01-31 --to 2026-02-01",
+        "cdpd log cat events --from 1200 --to 1300 --offsets",
+        more="Deleted events leave a hole: they keep their offset, and are skipped. Exits 1 at damage.",
+    )
+)
+def cat(
+    stream: StreamArgument,
+    start: FromOption = None,
+    to: ToOption = None,
+    offsets: Annotated[
+        bool, typer.Option("--offsets", help="Put each line's offset and a tab before it.")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Print a stream, one event a line, exactly as stored."""
+    folder = open_stream(peek_or_stop(config, data_dir).data_dir, stream)
+    now_ms = time.time_ns() // 1_000_000
+    first = parse_place(start or "beginning", folder, now_ms)
+    last = None if to is None else parse_place(to, folder, now_ms)
+    end_with_the_pipe()
+    out = sys.stdout.buffer
+    try:
+        reader = folder.reader(first.position(folder))
+        while (piece := reader.read()) is not None:
+            for _, offset, _, line in piece.records():
+
+                def at_ms(line: bytes = line) -> int | None:
+                    return look_into(stream, line).at_ms
+
+                if not first.reached(offset, at_ms):
+                    continue
+                if last is not None and last.reached(offset, at_ms):
+                    return
+                out.write(b"%d\t%s\n" % (offset, line) if offsets else line + b"\n")
+        out.flush()
+    except LogError as error:
+        out.flush()
+        raise CommandError(str(error)) from None
+
+
+@app.command(epilog=examples("cdpd log ls", "cdpd log ls events --json"))
+def ls(
+    streams: StreamsArgument = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the segments, the files that a stream is made of."""
+    data = peek_or_stop(config, data_dir).data_dir
+    found = {name: open_stream(data, name).segments() for name in streams or STREAMS}
+    if json:
+        print_json(
+            {
+                name: [
+                    {
+                        "path": str(segment.path), "base": segment.base, "end": segment.end, "bytes": segment.bytes,
+                        "first_ms": segment.first_ms, "last_ms": segment.last_ms, "sealed": segment.sealed,
+                    }
+                    for segment in segments
+                ]
+                for name, segments in found.items()
+            }
+        )  # fmt: skip
+        return
+    rows = [
+        (
+            name, segment.base, segment.end, size_text(segment.bytes), _time(segment.first_ms),
+            _time(segment.last_ms), "sealed" if segment.sealed else "live", segment.path.name,
+        )
+        for name, segments in found.items()
+        for segment in segments
+    ]  # fmt: skip
+    header = ("stream", "from", "to", "size", "first", "last", "", "file")
+    print(columns(rows, header) if rows else "nothing is stored yet", end="" if rows else "\n")
+
+
+@app.command(
+    epilog=examples("cdpd log verify", "cdpd log verify events", more="Exits 1 where anything is wrong.")
+)
+def verify(
+    streams: StreamsArgument = None, config: ConfigOption = None, data_dir: DataDirOption = None
+) -> None:
+    """Read everything, check it against its checksums, and list every damage with its place."""
+    data = peek_or_stop(config, data_dir).data_dir
+    damaged = False
+    for name in streams or STREAMS:
+        folder = open_stream(data, name)
+        count = 0
+        for finding in folder.verify():
+            count += 1
+            print(f"{name}: {finding}")
+        damaged |= count > 0
+        if not count:
+            print(f"{name}: whole, {folder.end().offset - folder.begin():,} lines")
+    if damaged:
+        raise typer.Exit(FAILED)
+
+
+def _time(ms: int) -> str:
+    return format_time(ms)[:19].replace("T", " ") if ms else "-"

@@ -1,0 +1,94 @@
+"""Printing: JSON, aligned columns, and colours where a terminal shows them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, TextIO
+
+import msgspec
+
+_CODES: Final = {
+    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33",
+    "blue": "34", "magenta": "35", "cyan": "36",
+}  # fmt: skip
+
+
+def print_json(value: object) -> None:
+    """One JSON document, indented on a terminal, on one line elsewhere."""
+    text = msgspec.json.encode(value)
+    if sys.stdout.isatty():
+        text = msgspec.json.format(text, indent=2)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether to colour what goes there: a terminal, and nobody said NO_COLOR (https://no-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, on: bool) -> str:
+    """`text` in a colour, if `on`."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if on else text
+
+
+def columns(rows: Sequence[Sequence[object]], header: Sequence[str] = (), indent: str = "") -> str:
+    """Rows as aligned columns; numbers to the right. Ends with a line break where there is any row."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if header:
+        cells.insert(0, list(header))
+    if not cells:
+        return ""
+    right = [
+        bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(cells[0]))
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        padded = [
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ]
+        lines.append(indent + "  ".join(padded).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "" if value is None else str(value)
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: `64.0 MiB`."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def printable(text: str) -> str:
+    """Text of strangers for a terminal: control characters, which could steer it, are shown as escapes."""
+    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
+
+
+def end_with_the_pipe() -> None:
+    """For commands that only print: end silently once nobody reads any more (`cdpd log cat … | head`)."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 event`, `2 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def dump_lines(values: Sequence[Any]) -> None:
+    """Each value as one line of JSON."""
+    for value in values:
+        sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

@@ -1,0 +1,40 @@
+"""The commands: name, module and summary, known without importing any of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class Entry(Struct, frozen=True):
+    """A built-in command: `cdpd.cli.MODULE` holds its typer app as `app`."""
+
+    module: str
+    summary: str
+
+
+GROUPS: Final[dict[str, dict[str, Entry]]] = {
+    "Get started": {
+        "run": Entry("run", "Start the daemon; without a configuration, one to try things with"),
+        "init": Entry("init", "Write a configuration to start from"),
+        "check": Entry("check", "Check the configuration, and say where it is wrong or risky"),
+        "send": Entry("send", "Send events to a daemon: from a file, a pipe or options"),
+    },
+    "See what is there": {
+        "tail": Entry("tail", "Watch events as they arrive"),
+        "query": Entry("query", "Ask the archive of events in SQL"),
+        "log": Entry("log", "Read the stored streams as they are: cat, ls, verify"),
+        "discarded": Entry("discarded", "Events that were turned away, and why: ls, retry"),
+    },
+    "Operate a running daemon": {
+        "status": Entry("status", "Show what runs, and how far each part is"),
+        "reload": Entry("reload", "Apply a changed configuration without a restart"),
+    },
+    "About this installation": {
+        "plugins": Entry("plugins", "List hooks, destinations and commands, and their options"),
+        "version": Entry("version", "Show the version"),
+    },
+}
+
+BUILT_IN: Final = {name: entry for group in GROUPS.values() for name, entry in group.items()}

@@ -1,0 +1,32 @@
+"""`cdpd reload`: apply a changed configuration to the running daemon."""
+
+from __future__ import annotations
+
+from cdpd.cli.facts import print_facts
+from cdpd.cli.located import control, not_running, refused
+from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
+from cdpd.cli.output import print_json
+from cdpd.control.client import ControlRefused, NotRunning
+
+app = new_app()
+
+
+@app.command(
+    epilog=examples(
+        "cdpd check && cdpd reload",
+        more="A wrong configuration changes nothing: it is refused with its mistakes, exit code 2.",
+    )
+)
+def reload(config: ConfigOption = None, data_dir: DataDirOption = None, json: JsonOption = False) -> None:
+    """Make the running daemon read its configuration again, without dropping a request."""
+    try:
+        answer = control(config, data_dir).reload()
+    except NotRunning as error:
+        raise not_running(error) from None
+    except ControlRefused as error:
+        raise refused(error) from None
+    if json:
+        print_json(answer)
+    else:
+        print("reloaded")
+        print_facts(answer)

@@ -1,0 +1,51 @@
+"""`cdpd run`: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cdpd.cli.exits import USAGE, CommandError
+from cdpd.cli.options import ConfigOption, DataDirOption, examples, new_app
+from cdpd.config.address import parse_listen
+
+app = new_app()
+
+
+@app.command(
+    epilog=examples(
+        "cdpd run",
+        "cdpd run --listen 127.0.0.1:9090",
+        "cdpd run --config /etc/cdpd/cdpd.toml --data-dir /var/lib/cdpd",
+        more="SIGTERM and Ctrl-C stop it once what was accepted is on disk; SIGHUP, like `cdpd reload`, applies "
+        "a changed configuration.",
+    )
+)
+def run(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Listen there, whatever the configuration says.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Start the daemon, in the foreground.
+
+    Where no configuration is found it starts with defaults to try things with: one source, whose write key is
+    made once and kept in the data folder, and events printed to the console.
+    """
+    if listen is not None:
+        try:
+            parse_listen(listen)
+        except ValueError as error:
+            raise CommandError(f"--listen: {error}", USAGE) from None
+    from cdpd.daemon import RunOptions
+    from cdpd.daemon import run as run_daemon
+
+    raise typer.Exit(run_daemon(RunOptions(config=config, data_dir=data_dir, listen=listen)))

@@ -1,0 +1,80 @@
+"""`cdpd tail`: events as they arrive, read from the stream on disk (also while the daemon is busy)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from cdpd.cli.lines import Line, look_into, pretty
+from cdpd.cli.exits import CommandError
+from cdpd.cli.located import peek_or_stop
+from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
+from cdpd.cli.output import coloured, end_with_the_pipe
+from cdpd.cli.streams import FromOption, Place, open_stream, parse_place
+from cdpd.log.errors import LogError
+from cdpd.log.folder import StreamFolder
+
+app = new_app()
+
+
+@app.command(
+    epilog=examples(
+        "cdpd tail",
+        "cdpd tail --type track --event 'Signed Up' --source website",
+        "cdpd tail --from 15m --json | jq .properties",
+        "cdpd tail --stream discarded",
+    )
+)
+def tail(
+    source: Annotated[str | None, typer.Option(help="Only of this source.", show_default=False)] = None,
+    type: Annotated[
+        str | None, typer.Option(help="Only these calls: track, page …", show_default=False)
+    ] = None,
+    event: Annotated[str | None, typer.Option(help="Only of this name.", show_default=False)] = None,
+    user: Annotated[str | None, typer.Option(help="Only of this user.", show_default=False)] = None,
+    stream: Annotated[str, typer.Option(help="events, received or discarded.")] = "events",
+    start: FromOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Watch events as they arrive, until Ctrl-C. Without --from: those that arrive from now on."""
+    folder = open_stream(peek_or_stop(config, data_dir).data_dir, stream)
+    place = parse_place(start or "now", folder, time.time_ns() // 1_000_000)
+
+    def wanted(line: Line) -> bool:
+        return (
+            (source is None or line.source == source)
+            and (type is None or line.type == type)
+            and (event is None or line.name == event)
+            and (user is None or line.who == user)
+        )
+
+    end_with_the_pipe()
+    try:
+        asyncio.run(_follow(folder, stream, place, wanted, json))
+    except LogError as error:
+        raise CommandError(str(error)) from None
+
+
+async def _follow(
+    folder: StreamFolder, stream: str, place: Place, wanted: Callable[[Line], bool], json: bool
+) -> None:
+    colour = coloured(sys.stdout)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    async for piece in folder.follow(place.position(folder)):
+        for _, offset, _, text in piece.records():
+            line = look_into(stream, text)
+            if not wanted(line) or not place.reached(offset, lambda line=line: line.at_ms):  # type: ignore[misc]  # bound now
+                continue
+            if json:
+                sys.stdout.buffer.write(text + b"\n")
+            else:
+                sys.stdout.write(pretty(line, colour, width) + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,103 @@
+"""The reference of every setting, generated from the types: `python -m cdpd.config.reference > etc/README.md`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from msgspec import Struct
+
+from cdpd.config.describe import options
+from cdpd.config.model import (
+    DataConfig,
+    HttpConfig,
+    LogConfig,
+    LoggingConfig,
+    PipelineConfig,
+    SourceConfig,
+    StreamConfig,
+)
+from cdpd.destinations.contract import BatchLimits, DestinationConfig
+
+_INTRO: Final = """\
+# Configuration: every setting
+
+<!-- Generated from the types: python -m cdpd.config.reference > etc/README.md -->
+
+`cdpd.toml` beside this file runs as it is; `cdpd init` writes one with a write key of your own.
+
+**Where it is found**: `--config FILE`, else `./cdpd.toml`, else `/etc/cdpd/cdpd.toml`. The files `conf.d/*.toml`
+beside it are merged with it, in the order of their names: tables are joined; any other key may be set in one file
+only. With no file at all `cdpd run` is a development daemon: a source `dev` whose write key is made once and kept
+in the data folder, and a console destination.
+
+**The data folder**: `--data-dir`, else `[data] dir` (relative to the folder of the configuration), else
+`$STATE_DIRECTORY`, else `./cdpd-data`.
+
+**Changes**: `cdpd check` tells every mistake with file, line and column, and warns of risky settings; `cdpd reload`
+(or SIGHUP) applies the files to a running daemon, and keeps the old configuration where the new one is wrong.
+
+**Durations** are a number and `ms`, `s`, `m`, `h`, `d` or `w`: `90s`, `12h`, `7d`. **Names** of sources, hooks and
+destinations are letters, digits, `_`, `-` and `.`.
+
+**Exit codes** of every command: 0 it worked, 1 it failed or found something wrong, 2 the command line or the
+configuration is wrong, 3 no daemon is running, 130 stopped by Ctrl-C.
+"""
+_PLUGINS: Final = """\
+## [hooks.NAME]
+Options of a hook that `[pipeline] hooks` lists; `use = "PLUGIN"` where its name is not the plugin's, so that one
+plugin can stand in the chain twice. `cdpd plugins show NAME` tells the options.
+"""
+_SECRETS: Final = """\
+## Secrets
+Where an option is a secret, its value is one of
+| written | the secret is |
+| --- | --- |
+| `"…"` | this text: then keep the file from others' eyes (`chmod 640`) |
+| `{ credential = "name" }` | what systemd's `LoadCredential=` brought under that name |
+| `{ file = "path" }` | the content of a file |
+| `{ env = "NAME" }` | an environment variable |
+
+A secret is never shown, logged or put into an error message.
+"""
+
+
+def reference() -> str:
+    """The whole text, Markdown."""
+    parts = [
+        _INTRO,
+        _section("http", HttpConfig, "The tracking API: where SDKs send their events."),
+        _section("sources.NAME", SourceConfig, "A website, app or server that sends events."),
+        _section("pipeline", PipelineConfig, "What happens to events on their way into the archive."),
+        _PLUGINS,
+        _section(
+            "destinations.NAME",
+            DestinationConfig,
+            "Where events go. Every destination has these options, and those that `cdpd plugins show TYPE` tells.",
+        ),
+        _section("destinations.NAME.batch", BatchLimits, "How much goes in one request."),
+        _section("data", DataConfig, "Where everything is kept."),
+        _section("log", LogConfig, "The streams on disk.", leave_out=("received", "events", "discarded")),
+        _section(
+            "log.received], [log.events], [log.discarded",
+            StreamConfig,
+            "How long each stream is kept. A segment that something still needs is kept longer.",
+        ),
+        _section("logging", LoggingConfig, "What the daemon says of itself."),
+        _SECRETS,
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, config: type[Struct], intro: str, leave_out: tuple[str, ...] = ()) -> str:
+    lines = [f"## [{title}]", intro, "", "| key | value | default | |", "| --- | --- | --- | --- |"]
+    for option in options(config):
+        if option.name not in leave_out:
+            default = "**needed**" if option.required else f"`{option.default}`" if option.default else ""
+            doc = option.doc.replace("|", "\\|")
+            lines.append(f"| `{option.name}` | {option.type.replace('|', '&#124;')} | {default} | {doc} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

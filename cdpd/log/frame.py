@@ -1,0 +1,254 @@
+"""Frames: a zstd skippable frame (our header) followed by one zstd frame of NDJSON. Layout: FORMAT.md."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import google_crc32c
+import zstandard
+from msgspec import Struct
+
+from cdpd.event import Position
+
+SKIPPABLE_MAGIC: Final = 0x184D2A5C
+HEADER_MAGIC: Final = b"CDPD"
+VERSION: Final = 1
+MAX_CONTENT: Final = 1024 * 1024
+"""Most uncompressed bytes in one frame."""
+MAX_HEADER: Final = 16 * 1024 * 1024
+
+HAS_HOLES: Final = 1
+HAS_CURSOR: Final = 2
+HAS_ORIGINS: Final = 4
+HAS_LINEAGE: Final = 8
+
+# magic, version, flags, reserved, base, count, body length, content length, body crc, first ms, last ms,
+# epoch, configuration id
+_FIXED = struct.Struct("<4sBBHQIIIIqqQQ")
+_OUTER = struct.Struct("<II")
+_CRC = struct.Struct("<I")
+_CURSOR = struct.Struct("<QQQ")
+_LINEAGE_ENTRY = struct.Struct("<QQ")
+PREFIX: Final = _OUTER.size
+"""Bytes before the header proper: the skippable frame's magic and length."""
+
+
+class Cursor(Struct, frozen=True):
+    """What a frame of `events` names: how far the pipeline had come when it was written."""
+
+    received: Position
+    """Everything of `received` before this has been handled."""
+    discarded: int
+    """The end offset of `discarded` at that moment."""
+
+
+class Start(Struct, frozen=True):
+    """One start of a writer: its epoch, and the offset of the first line it wrote."""
+
+    epoch: int
+    base: int
+
+
+class Header(Struct, frozen=True):
+    """A frame's header, decoded."""
+
+    base: int
+    count: int
+    body_length: int
+    content_length: int
+    body_crc: int
+    first_ms: int
+    last_ms: int
+    epoch: int
+    config_id: int
+    flags: int = 0
+    cursor: Cursor | None = None
+    origins: Sequence[int] | None = None
+    lineage: Sequence[Start] | None = None
+    length: int = 0
+    """Bytes of the whole header, with the skippable frame's own eight."""
+
+    @property
+    def end(self) -> int:
+        return self.base + self.count
+
+
+class BadFrame(Exception):
+    """These bytes are no valid frame; the text says why."""
+
+
+class NewerVersion(Exception):
+    """A header of a version that this code does not know."""
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli)."""
+    value: int = google_crc32c.value(data)
+    return value
+
+
+def _varints(numbers: Sequence[int]) -> bytes:
+    """First number and then the differences, as unsigned LEB128; numbers never go down."""
+    deltas = [numbers[0], *(b - a for a, b in zip(numbers, numbers[1:], strict=False))]
+    if max(deltas) < 0x80:
+        return bytes(deltas)
+    out = bytearray()
+    for delta in deltas:
+        while delta >= 0x80:
+            out.append(delta & 0x7F | 0x80)
+            delta >>= 7
+        out.append(delta)
+    return bytes(out)
+
+
+def _numbers(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+    numbers: list[int] = []
+    total = 0
+    for _ in range(count):
+        delta = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            delta |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+        total += delta
+        numbers.append(total)
+    return numbers, at
+
+
+def encode_header(header: Header) -> bytes:
+    """The header's bytes, skippable frame and checksum included; `flags` says only HAS_HOLES, the rest follows."""
+    flags = header.flags & HAS_HOLES
+    tail = b""
+    if header.cursor is not None:
+        flags |= HAS_CURSOR
+        at = header.cursor.received
+        tail += _CURSOR.pack(at.epoch, at.offset, header.cursor.discarded)
+    if header.origins is not None:
+        flags |= HAS_ORIGINS
+        tail += _varints(header.origins) if header.origins else b""
+    if header.lineage is not None:
+        flags |= HAS_LINEAGE
+        tail += _CRC.pack(len(header.lineage))
+        tail += b"".join(_LINEAGE_ENTRY.pack(start.epoch, start.base) for start in header.lineage)
+    fixed = _FIXED.pack(
+        HEADER_MAGIC,
+        VERSION,
+        flags,
+        0,
+        header.base,
+        header.count,
+        header.body_length,
+        header.content_length,
+        header.body_crc,
+        header.first_ms,
+        header.last_ms,
+        header.epoch,
+        header.config_id,
+    )
+    body = fixed + tail
+    outer = _OUTER.pack(SKIPPABLE_MAGIC, len(body) + _CRC.size)
+    return outer + body + _CRC.pack(crc32c(outer + body))
+
+
+def header_length(prefix: bytes) -> int:
+    """Bytes of the whole header, from its first eight. Raises BadFrame."""
+    if len(prefix) < PREFIX:
+        raise BadFrame("the frame's header is cut short")
+    magic, length = _OUTER.unpack(prefix)
+    if magic != SKIPPABLE_MAGIC:
+        raise BadFrame("no frame starts here")
+    if not _FIXED.size + _CRC.size <= length <= MAX_HEADER:
+        raise BadFrame("the frame's header has an impossible length")
+    return PREFIX + int(length)
+
+
+def decode_header(data: bytes) -> Header:
+    """A header from exactly its bytes (`header_length` says how many). Raises BadFrame, NewerVersion."""
+    length = header_length(data[:PREFIX])
+    if len(data) < length:
+        raise BadFrame("the frame's header is cut short")
+    body = data[:length]
+    if crc32c(body[: -_CRC.size]) != _CRC.unpack(body[-_CRC.size :])[0]:
+        raise BadFrame("the frame's header does not match its checksum")
+    magic, version, flags, _, base, count, body_length, content_length, crc, first, last, epoch, config = (
+        _FIXED.unpack_from(body, PREFIX)
+    )
+    if magic != HEADER_MAGIC:
+        raise BadFrame("the frame's header is not cdpd's")
+    if version > VERSION:
+        raise NewerVersion(f"format version {version}, this cdpd reads up to {VERSION}")
+    at = PREFIX + _FIXED.size
+    cursor = None
+    if flags & HAS_CURSOR:
+        received_epoch, received_offset, discarded = _CURSOR.unpack_from(body, at)
+        cursor = Cursor(Position(offset=received_offset, epoch=received_epoch), discarded)
+        at += _CURSOR.size
+    origins = None
+    if flags & HAS_ORIGINS:
+        origins, at = _numbers(body, at, count)
+    lineage = None
+    if flags & HAS_LINEAGE:
+        entries = _CRC.unpack_from(body, at)[0]
+        at += _CRC.size
+        lineage = [Start(*_LINEAGE_ENTRY.unpack_from(body, at + 16 * i)) for i in range(entries)]
+    return Header(
+        base,
+        count,
+        body_length,
+        content_length,
+        crc,
+        first,
+        last,
+        epoch,
+        config,
+        flags,
+        cursor,
+        origins,
+        lineage,
+        length,
+    )
+
+
+class Codec:
+    """Compresses and expands bodies; one instance for each thread that uses it."""
+
+    def __init__(self, level: int = 1) -> None:
+        self._compress = zstandard.ZstdCompressor(level=level, write_content_size=True).compress
+        self._expand = zstandard.ZstdDecompressor().decompress
+
+    def compress(self, content: bytes) -> bytes:
+        return self._compress(content)
+
+    def expand(self, header: Header, body: bytes) -> list[bytes]:
+        """A body's lines, without line breaks; b"" is a hole. Raises BadFrame."""
+        if len(body) != header.body_length:
+            raise BadFrame("the frame's body is cut short")
+        if crc32c(body) != header.body_crc:
+            raise BadFrame("the frame's body does not match its checksum")
+        if not header.count:
+            return []
+        try:
+            content = self._expand(body, max_output_size=header.content_length)
+        except zstandard.ZstdError as error:
+            raise BadFrame(f"the frame's body cannot be expanded: {error}") from error
+        lines = content.split(b"\n")
+        if lines.pop() or len(lines) != header.count:
+            raise BadFrame("the frame's body has another number of lines than its header says")
+        return lines
+
+
+def split_lines(lines: Sequence[bytes], limit: int = MAX_CONTENT) -> Iterator[tuple[int, int]]:
+    """Ranges [from, to) of `lines` that each fit in one frame, in order; none for no lines."""
+    start = size = 0
+    for i, line in enumerate(lines):
+        size += len(line) + 1
+        if size > limit and i > start:
+            yield start, i
+            start, size = i, len(line) + 1
+    if start < len(lines):
+        yield start, len(lines)
