@@ -14,7 +14,7 @@ from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import columns, end_with_the_pipe, print_json, size_text
 from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
-from cdpd.config.rules import STREAMS
+from cdpd.config.data_folder import STREAMS
 from cdpd.log.errors import LogError
 from cdpd.timestamp import format_time
 

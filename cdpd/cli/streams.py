@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from cdpd.cli.exits import USAGE, CommandError
+from cdpd.config.data_folder import STREAMS, stream_folder
 from cdpd.config.duration import parse_duration
 from cdpd.config.problem import did_you_mean
-from cdpd.config.rules import STREAMS
 from cdpd.event import BEGINNING, Position
 from cdpd.log.folder import StreamFolder
 from cdpd.timestamp import parse_time
@@ -32,7 +32,7 @@ def open_stream(data_dir: Path, name: str) -> StreamFolder:
     if name not in STREAMS:
         hint = did_you_mean(name, STREAMS) or f"one of {', '.join(STREAMS)}"
         raise CommandError(f"there is no stream {name!r}; {hint}", USAGE)
-    path = data_dir / "log" / name
+    path = stream_folder(data_dir, name)
     if not path.is_dir():
         raise CommandError(f"nothing is stored in {data_dir} yet; is it the right folder (--data-dir)?")
     return StreamFolder(path)

@@ -1,4 +1,11 @@
-"""The data folder: where it is, that it is private, and the development daemon's own write key in it."""
+"""The data folder: where it is, what lies where in it, that it is private, and the development daemon's write key.
+
+    log/received/  log/events/  log/discarded/     the streams
+    state.db                                       cursors of destinations, parked events, journal
+    control.sock                                   the control API
+    plugins/NAME/                                  what a plugin instance keeps
+    write_key                                      of a daemon without a configuration
+"""
 
 from __future__ import annotations
 
@@ -11,6 +18,7 @@ from typing import Final
 DEFAULT: Final = "cdpd-data"
 KEY_FILE: Final = "write_key"
 SOCKET: Final = "control.sock"
+STREAMS: Final = ("received", "events", "discarded")
 
 
 def data_folder(
@@ -24,6 +32,21 @@ def data_folder(
     # systemd may name several, separated by colons; the first is StateDirectory='s first.
     state = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(state) if state else Path(DEFAULT)
+
+
+def stream_folder(data_dir: Path, name: str) -> Path:
+    """Where a stream of STREAMS lies."""
+    return data_dir / "log" / name
+
+
+def state_db(data_dir: Path) -> Path:
+    """Where delivery keeps its cursors, parked events and journal (SQLite)."""
+    return data_dir / "state.db"
+
+
+def plugin_folder(data_dir: Path, name: str) -> Path:
+    """A plugin instance's own folder; in a folder of all of them, so that no name of theirs meets one of ours."""
+    return data_dir / "plugins" / name
 
 
 def make_data_folder(folder: Path) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from cdpd.config.address import parse_listen
+from cdpd.config.data_folder import STREAMS
 from cdpd.config.duration import parse_duration, parse_keep
 from cdpd.config.locate import Path
 from cdpd.config.problem import did_you_mean
 from cdpd.config.shape import Fault
 
-STREAMS: Final = ("received", "events", "discarded")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _WRITE_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
