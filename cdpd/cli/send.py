@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -83,7 +83,7 @@ def send(
         "event": event, "name": name, "userId": user, "anonymousId": anonymous, "groupId": group,
         "previousId": previous, "timestamp": timestamp, "messageId": message_id,
     }  # fmt: skip
-    pairs = {"properties": properties, "traits": traits, "context": context}
+    pairs: dict[str, Sequence[str]] = {"properties": properties, "traits": traits, "context": context}
     with ExitStack() as stack:
         events: Iterable[Ready | BadInput]
         size = 0
@@ -164,10 +164,10 @@ def _source(found: Peek, wanted: str | None) -> str:
 def _address(found: Peek) -> str:
     """Where the running daemon says it listens, else where the configuration says."""
     try:
-        said = ControlClient(found.data_dir / SOCKET, timeout=5).status().get("url")
+        said = ControlClient(found.data_dir / SOCKET, timeout=5).status().get("listen")
     except (NotRunning, ControlRefused):
         said = None
-    return said if isinstance(said, str) else found.listen.url
+    return said[0] if isinstance(said, list) and said and isinstance(said[0], str) else found.listen.url
 
 
 def _send_all(uploader: Uploader, events: Iterable[Ready | BadInput], size: int) -> _Count:

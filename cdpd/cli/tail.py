@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from cdpd.cli.lines import Line, look_into, pretty
 from cdpd.cli.exits import CommandError
+from cdpd.cli.lines import Line, look_into, pretty
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import coloured, end_with_the_pipe

@@ -1,0 +1,165 @@
+"""DuckDB over the archive: a database in memory whose only tables are the views of columns.py, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from cdpd.archive.columns import VIEWS, View
+from cdpd.archive.snapshot import Piece, snapshot
+from cdpd.config.data_folder import stream_folder
+from cdpd.log.errors import LogError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_LEAST_LINE: Final = 16 * 1024 * 1024
+"""DuckDB's own bound for a line; raised where a stream has a larger frame."""
+_OPTIONS: Final = (
+    "format = 'newline_delimited', compression = 'zstd', auto_detect = false, hive_partitioning = false"
+)
+
+
+class NothingStored(LogError):
+    """The data folder has no streams yet."""
+
+
+class QueryError(Exception):
+    """The SQL is wrong, or asks for what is not to be had. The text is DuckDB's, files named as people know them."""
+
+
+class StoredLineError(LogError):
+    """DuckDB cannot read a stored line, although the file is what was written."""
+
+
+class Table(Struct, frozen=True):
+    """An answer: its columns, and its rows as they come."""
+
+    columns: list[str]
+    types: list[str]
+    """DuckDB's names, e.g. `VARCHAR`, `TIMESTAMP`, `JSON`."""
+    rows: Iterator[tuple[Any, ...]]
+
+
+def mentioned(sql: str) -> list[str]:
+    """The streams that a query may read: those it names; all three where it names none (`show tables`)."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    return [name for name in VIEWS if name in words] or list(VIEWS)
+
+
+class Archive:
+    """The views, to be asked. One at a time; made by `open_archive`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, names: dict[str, str]) -> None:
+        self._connection = connection
+        self._names = names
+
+    def ask(self, sql: str) -> Table:
+        """Run SQL (of several statements: the last answers). Raises QueryError, also while rows are taken."""
+        with self._told():
+            self._connection.execute(sql)
+            described = self._connection.description
+        if described is None:
+            raise QueryError("no SQL was given")
+        return Table([str(d[0]) for d in described], [str(d[1]) for d in described], self._rows())
+
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
+        while True:
+            with self._told():
+                rows = self._connection.fetchmany(1000)
+            if not rows:
+                return
+            yield from rows
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        import duckdb
+
+        try:
+            yield
+        except duckdb.PermissionException as error:
+            text = self._text(error)
+            raise QueryError(
+                f"{text}\nOnly the tables {', '.join(VIEWS)} can be read, and nothing written"
+            ) from None
+        except duckdb.Error as error:
+            text = self._text(error)
+            if "in file" in text and ("transform error" in text or "Malformed JSON" in text):
+                raise StoredLineError(text) from None
+            if isinstance(error, duckdb.InvalidInputException) and "No open result set" in text:
+                raise QueryError("no SQL was given") from None
+            raise QueryError(text) from None
+
+    def _text(self, error: Exception) -> str:
+        return re.sub(r"/proc/self/fd/\d+", lambda found: self._names.get(found[0], found[0]), str(error))
+
+
+@contextmanager
+def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Iterator[Archive]:
+    """The archive as it is now, these streams as tables.
+
+    Every file is checked first: raises cdpd.log.errors.LogError (Damage, NothingStored).
+    """
+    import duckdb
+
+    with ExitStack() as stack:
+        pieces: dict[str, list[Piece]] = {}
+        for name in streams:
+            folder = stream_folder(data_dir, name)
+            if not folder.is_dir():
+                raise NothingStored(
+                    f"nothing is stored in {data_dir} yet; is it the right folder (--data-dir)?"
+                )
+            pieces[name] = stack.enter_context(snapshot(folder))
+        spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="cdpd-query-"))
+        connection = stack.enter_context(duckdb.connect(":memory:", config=_config(spill)))
+        for name, parts in pieces.items():
+            connection.execute(_view(VIEWS[name], parts))
+        _lock(connection, [piece.name for parts in pieces.values() for piece in parts])
+        names = {piece.name: str(piece.path) for parts in pieces.values() for piece in parts}
+        yield Archive(connection, names)
+
+
+def _config(spill: str) -> dict[str, str | bool | int | float | list[str]]:
+    return {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "python_enable_replacements": "false",
+        "temp_directory": spill,
+        "TimeZone": "UTC",
+    }
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+    """From here on nothing but these files can be opened, and no setting changed."""
+    # DuckDB compares a file's path with links followed, where it can follow them: an open file that is still in
+    # its folder is known by its path, one that was removed by its descriptor.
+    connection.execute(f"SET allowed_paths = {_list(names)}")
+    connection.execute("SET allowed_directories = ['/proc/self/fd/']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _view(view: View, pieces: Sequence[Piece]) -> str:
+    chosen = ", ".join(f'{column.sql} AS "{column.name}"' for column in view.columns)
+    fields = ", ".join(f"'{name}': '{kind}'" for name, kind in view.fields.items())
+    longest = max((piece.longest for piece in pieces), default=0)
+    if pieces:
+        source = (
+            f"read_json({_list([piece.name for piece in pieces])}, {_OPTIONS}, columns = {{{fields}}}, "
+            f"maximum_object_size = {max(longest + 1, _LEAST_LINE)})"
+        )
+    else:
+        empty = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in view.fields.items())
+        source = f"(SELECT {empty} WHERE false)"
+    return f'CREATE VIEW "{view.name}" AS SELECT {chosen} FROM {source}'
+
+
+def _list(names: Sequence[str]) -> str:
+    return "[" + ", ".join("'" + name.replace("'", "''") + "'" for name in names) + "]"
