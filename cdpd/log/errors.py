@@ -38,3 +38,7 @@ class Damage(LogError):
 
 class InvalidCursor(LogError):
     """A position that does not belong to this log."""
+
+
+class NoLongerKept(InvalidCursor):
+    """A position below what retention has left."""

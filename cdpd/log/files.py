@@ -5,6 +5,7 @@ Everything the log does to a disk goes through `Files`; every operation may rais
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -69,10 +70,15 @@ class Files(Protocol):
         ...
 
     def overwrite(self, path: Path, data: bytes) -> None:
-        """Write `data` over the first bytes of a file that keeps its length, in one piece, unsynced."""
+        """Write `data` over the first bytes of a file that keeps its length, unsynced.
+
+        In one piece, as readers and a dying process see it; where it raises, nothing was changed.
+        """
         ...
 
-    def rename(self, old: Path, new: Path) -> None: ...
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name; what had that name is replaced, in one step."""
+        ...
 
     def remove(self, path: Path) -> None:
         """Remove a file; nothing happens where there is none."""
@@ -94,6 +100,8 @@ class Files(Protocol):
 class _OsWritable:
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        # macOS has no fdatasync; fsync there only reaches the drive's cache, enough for development.
+        self._sync = getattr(os, "fdatasync", os.fsync)
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -101,12 +109,12 @@ class _OsWritable:
             view = view[os.write(self._fd, view) :]
 
     def sync(self) -> None:
-        # macOS has no fdatasync; fsync there only reaches the drive's cache, enough for development.
-        getattr(os, "fdatasync", os.fsync)(self._fd)
+        self._sync(self._fd)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
         os.lseek(self._fd, size, os.SEEK_SET)
+        self._sync = os.fsync  # a cut is metadata: fdatasync need not bring all of it to the disk
 
     def close(self) -> None:
         os.close(self._fd)
@@ -134,7 +142,7 @@ class OsFiles:
 
     def names(self, folder: Path) -> list[str]:
         try:
-            return os.listdir(folder)
+            return [path.name for path in folder.iterdir()]
         except FileNotFoundError:
             return []
 
@@ -158,12 +166,13 @@ class OsFiles:
     def overwrite(self, path: Path, data: bytes) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.pwrite(fd, data, 0)
+            if os.pwrite(fd, data, 0) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         finally:
             os.close(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        os.rename(old, new)
+        old.replace(new)
 
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)

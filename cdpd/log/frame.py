@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Final
 
 import google_crc32c
@@ -23,6 +24,9 @@ HAS_HOLES: Final = 1
 HAS_CURSOR: Final = 2
 HAS_ORIGINS: Final = 4
 HAS_LINEAGE: Final = 8
+CONTINUES: Final = 16
+"""The append goes on in the next frame: recovery keeps all frames of an append or none."""
+_KNOWN: Final = HAS_HOLES | HAS_CURSOR | HAS_ORIGINS | HAS_LINEAGE | CONTINUES
 
 # magic, version, flags, reserved, base, count, body length, content length, body crc, first ms, last ms,
 # epoch, configuration id
@@ -51,7 +55,7 @@ class Start(Struct, frozen=True):
     base: int
 
 
-class Header(Struct, frozen=True):
+class Header(Struct):
     """A frame's header, decoded."""
 
     base: int
@@ -91,7 +95,7 @@ def crc32c(data: bytes) -> int:
 
 def _varints(numbers: Sequence[int]) -> bytes:
     """First number and then the differences, as unsigned LEB128; numbers never go down."""
-    deltas = [numbers[0], *(b - a for a, b in zip(numbers, numbers[1:], strict=False))]
+    deltas = [numbers[0], *(b - a for a, b in pairwise(numbers))]
     if max(deltas) < 0x80:
         return bytes(deltas)
     out = bytearray()
@@ -104,6 +108,9 @@ def _varints(numbers: Sequence[int]) -> bytes:
 
 
 def _numbers(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+    short = data[at : at + count]
+    if short.isascii() and len(short) == count:  # every difference fits in one byte
+        return list(accumulate(short)), at + count
     numbers: list[int] = []
     total = 0
     for _ in range(count):
@@ -121,8 +128,11 @@ def _numbers(data: bytes, at: int, count: int) -> tuple[list[int], int]:
 
 
 def encode_header(header: Header) -> bytes:
-    """The header's bytes, skippable frame and checksum included; `flags` says only HAS_HOLES, the rest follows."""
-    flags = header.flags & HAS_HOLES
+    """The header's bytes, skippable frame and checksum included.
+
+    Of `flags` only HAS_HOLES and CONTINUES are heeded; the others follow from what is there.
+    """
+    flags = header.flags & (HAS_HOLES | CONTINUES)
     tail = b""
     if header.cursor is not None:
         flags |= HAS_CURSOR
@@ -182,6 +192,8 @@ def decode_header(data: bytes) -> Header:
         raise BadFrame("the frame's header is not cdpd's")
     if version > VERSION:
         raise NewerVersion(f"format version {version}, this cdpd reads up to {VERSION}")
+    if flags & ~_KNOWN:
+        raise NewerVersion(f"format flags {flags:#x}, this cdpd knows {_KNOWN:#x}")
     at = PREFIX + _FIXED.size
     cursor = None
     if flags & HAS_CURSOR:
@@ -212,6 +224,32 @@ def decode_header(data: bytes) -> Header:
         lineage,
         length,
     )
+
+
+def encode_frame(
+    codec: Codec,
+    content: bytes,
+    *,
+    base: int,
+    count: int,
+    first_ms: int,
+    last_ms: int,
+    epoch: int,
+    config_id: int,
+    flags: int = 0,
+    cursor: Cursor | None = None,
+    origins: Sequence[int] | None = None,
+    lineage: Sequence[Start] | None = None,
+) -> tuple[Header, bytes]:
+    """A frame's header, and all its bytes. A frame without lines has no body at all."""
+    body = codec.compress(content) if count else b""
+    header = Header(
+        base, count, len(body), len(content), crc32c(body), first_ms, last_ms, epoch, config_id,
+        flags, cursor, origins, lineage,
+    )  # fmt: skip
+    encoded = encode_header(header)
+    header.length = len(encoded)
+    return header, encoded + body
 
 
 class Codec:

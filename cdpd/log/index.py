@@ -56,9 +56,13 @@ class IndexBuilder:
         self._end = base
         self._bytes = 0
 
+    @property
+    def started(self) -> bool:
+        return bool(self._entries)
+
     def add(self, place: Place) -> None:
         header = place.header
-        if not self._entries:
+        if self._end == self._base and header.count:  # frames without lines say nothing about lines
             self._first_ms = header.first_ms
         if not self._entries or place.at >= self._entries[-1].at + _SPACING:
             self._entries.append(Entry(header.base, place.at, self._last_ms))
@@ -99,8 +103,13 @@ def load_index(files: Files, folder: Path, base: int) -> Index | None:
     return index if index.base == base and index.entries else None
 
 
-def build_index(files: Files, folder: Path, base: int, next_base: int) -> Index | None:
-    """Walk a sealed segment's headers up to the next segment's base; None where not one can be read."""
+def build_index(
+    files: Files, folder: Path, base: int, next_base: int, size: int | None = None
+) -> Index | None:
+    """Walk a segment's headers up to the next segment's base; None where not one can be read.
+
+    `size`: how many bytes of it are durable, for the live one.
+    """
     path = segment_path(folder, base)
     builder = IndexBuilder(base)
     try:
@@ -108,8 +117,8 @@ def build_index(files: Files, folder: Path, base: int, next_base: int) -> Index 
     except FileNotFoundError:
         return None
     try:
-        for place in walk(file, file.size(), path):
-            if place.header.base >= next_base:
+        for place in walk(file, file.size() if size is None else min(size, file.size()), path):
+            if place.header.base >= next_base and builder.started and size is None:
                 break
             builder.add(place)
     except BadFrame:

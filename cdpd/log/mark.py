@@ -13,11 +13,13 @@ from typing import Final
 from msgspec import Struct
 
 from cdpd.event import Position
+from cdpd.log.errors import NewerFormat
 from cdpd.log.files import Files
 from cdpd.log.frame import crc32c
 
 NAME: Final = "mark"
-_MARK = struct.Struct("<4sI16sQQQQQqQ")
+# magic, version, boot id, epoch, end, segment, size, last frame, last ms, head
+_MARK = struct.Struct("<4sI16sQQQQQqI")
 _CRC = struct.Struct("<I")
 _MAGIC = b"CDPM"
 _VERSION = 1
@@ -33,14 +35,14 @@ class Mark(Struct, frozen=True):
     """Offset after the last durable line."""
     segment: int
     """Base offset of the segment that the end lies in."""
-    bytes: int
+    size: int
     """How many bytes of that segment are durable; 0 where there is no segment yet."""
     last_frame: int
     """Where in that segment the last frame starts."""
     last_ms: int
     """Log time of the last frame."""
-    begin: int
-    """First offset that retention has left."""
+    head: int
+    """Checksum of the segment's first header: it tells the file from one that took its name later."""
 
     @property
     def position(self) -> Position:
@@ -55,22 +57,24 @@ class Mark(Struct, frozen=True):
             self.epoch,
             self.end,
             self.segment,
-            self.bytes,
+            self.size,
             self.last_frame,
             self.last_ms,
-            self.begin,
+            self.head,
         )
         return data + _CRC.pack(crc32c(data))
 
 
 def decode_mark(data: bytes | None) -> Mark | None:
-    """The mark, or None where these bytes are none (missing, torn, foreign)."""
+    """The mark, or None where these bytes are none (missing, torn, foreign). Raises NewerFormat."""
     if data is None or len(data) < _MARK.size + _CRC.size:
         return None
     body = data[: _MARK.size]
     if crc32c(body) != _CRC.unpack_from(data, _MARK.size)[0]:
         return None
     magic, version, *fields = _MARK.unpack(body)
+    if magic == _MAGIC and version > _VERSION:
+        raise NewerFormat(f"mark of version {version}; install a newer cdpd to read this log")
     return Mark(*fields) if magic == _MAGIC and version == _VERSION else None
 
 

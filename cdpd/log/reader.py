@@ -134,7 +134,7 @@ class Reader:
         self._checked = True
 
     def _lineage(self, mark: Mark) -> list[Start]:
-        return (read_lineage(self._files, self.folder, mark.segment) if mark.bytes else None) or []
+        return (read_lineage(self._files, self.folder, mark.segment) if mark.size else None) or []
 
     def _next(self, mark: Mark) -> tuple[Frame, int]:
         try:
@@ -165,7 +165,7 @@ class Reader:
                 self._open(self._next_base)
                 continue
             assert self._file is not None
-            limit = mark.bytes if self._segment == mark.segment else self._file.size()
+            limit = mark.size if self._segment == mark.segment else self._file.size()
             place = read_place(self._file, self._at, limit, segment_path(self.folder, self._segment))
             if place.header.base != self._offset:
                 raise BadFrame(f"a frame for offset {place.header.base} stands where {self._offset} belongs")

@@ -8,37 +8,65 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from cdpd.log.files import Files
-from cdpd.log.frame import BadFrame, Codec, Cursor, Start
+from cdpd.log.frame import CONTINUES, BadFrame, Codec, Cursor, Start
+from cdpd.log.index import index_path
 from cdpd.log.mark import Mark, read_mark
 from cdpd.log.segment import (
     NEW_SUFFIX,
     Place,
     read_lineage,
     read_lines,
+    read_opening,
     read_place,
     segment_bases,
     segment_path,
     walk,
 )
 
+CUT_SUFFIX = ".cut"
+
 
 class Recovered(Struct):
     """Where a stream ends, and what was found on the way there."""
 
-    end: int = 0
-    epoch: int = 0
-    segment: int = 0
-    bytes: int = 0
-    last_frame: int = 0
-    last_ms: int = 0
-    begin: int = 0
-    cursor: Cursor | None = None
-    lineage: list[Start] = []
-    reports: list[str] = []
+    mark: Mark
+    """The end, to be published; everything below it is durable."""
+    begin: int
+    cursor: Cursor | None
+    lineage: list[Start]
+    damaged: bool
+    """The end is above what can be read: the next segment has to be opened before anybody asks for the end."""
+    reports: list[str]
     """For the log of the daemon: what was cut off or is damaged."""
+
+
+class _Found(Struct):
+    """What counts of the last segment."""
+
+    last: Place | None = None
+    at: int = 0
+    cursor: Cursor | None = None
+    problem: str | None = None
+    """Why the walk ended before the end of the file, where that was not by the rules."""
+
+
+class _Search(Struct):
+    """One recovery."""
+
+    files: Files
+    folder: Path
+    mark: Mark | None
+    """The mark, where it can be trusted to the byte (same boot)."""
+    stop: int | None
+    """Lines from this offset on do not count."""
+    required: int
+    """Something durable names the offsets below: bytes there cannot be a torn tail."""
+    aside: bool
+    """What is cut off is kept in a file beside; else it was simply never answered."""
+    reports: list[str] = field(default_factory=list)
 
 
 def recover(files: Files, folder: Path, *, floor: int, target: int | None) -> Recovered:
@@ -51,158 +79,167 @@ def recover(files: Files, folder: Path, *, floor: int, target: int | None) -> Re
     for name in files.names(folder):
         if name.endswith(NEW_SUFFIX):
             files.remove(folder / name)
-    mark = read_mark(files, folder)
-    boot = files.boot_id()
+    mark, boot = read_mark(files, folder), files.boot_id()
+    published = 0 if mark is None else mark.end
     same_boot = mark is not None and mark.boot_id == boot and boot != bytes(16)
-    if mark is not None:
-        floor = max(floor, mark.end)
+    search = _Search(files, folder, mark if same_boot else None, None, max(floor, published), aside=True)
     if target is not None:
-        floor = target
-    out = Recovered(lineage=[], reports=[])
+        # Above the target nothing was ever served, unless the log or `events` is not the one it was.
+        search.stop = search.required = target
+        search.aside = published > target
+    elif same_boot and published >= floor:
+        search.stop, search.aside = published, False
     bases = segment_bases(files, folder)
-    out.begin = bases[0] if bases else 0
-    if target is not None:
-        stop: int | None = target
-    elif same_boot and mark is not None and mark.end >= floor:
-        stop = mark.end
-    else:
-        stop = None
-    _find_end(files, folder, bases, out, stop, mark if same_boot else None, floor)
-    if out.end < floor:
-        out.reports.append(
-            f"{folder}: offsets {out.end} to {floor} were written but cannot be read (damage); "
-            f"new lines go on at {floor}, readers stop at the damage. See `cdpd log verify {folder.name}`"
+    found = _last_segment(search, bases)
+    opening = read_opening(files, folder, bases[-1]) if bases else None
+    end = bases[-1] if bases else 0
+    epoch = last_ms = last_frame = 0
+    if found.last is not None:
+        header = found.last.header
+        end, epoch, last_ms, last_frame = header.end, header.epoch, header.last_ms, found.last.at
+    damaged = end < search.required
+    if bases:
+        _cut(search, bases[-1], found, damaged)
+    if damaged:
+        search.reports.append(
+            f"{folder}: offsets {end} to {search.required} were written but cannot be read (damage); "
+            f"new lines go on at {search.required}, readers stop at the damage. See `cdpd log verify {folder.name}`"
         )
         # The damaged bytes stay where they are; the next segment starts behind them.
-        out.end = floor
-    if out.begin > out.end:
-        out.begin = out.end
-    if bases:
-        _sync_kept(files, folder, out)
-    return out
+        end = search.required
+    files.sync_folder(folder)
+    return Recovered(
+        mark=Mark(
+            boot_id=boot,
+            epoch=epoch,
+            end=end,
+            segment=bases[-1] if bases else 0,
+            size=found.at,
+            last_frame=last_frame,
+            last_ms=last_ms,
+            head=0 if opening is None else opening.head,
+        ),
+        begin=bases[0] if bases else end,
+        cursor=found.cursor,
+        lineage=known_lineage(files, folder, bases),
+        damaged=damaged,
+        reports=search.reports,
+    )
 
 
-def _find_end(
-    files: Files,
-    folder: Path,
-    bases: list[int],
-    out: Recovered,
-    stop: int | None,
-    mark: Mark | None,
-    floor: int,
-) -> None:
-    """Walk the last segments that count and cut what is past the end. Fills `out`."""
-    while bases:
-        base = bases[-1]
-        path = segment_path(folder, base)
-        past_stop = stop is not None and base >= stop
-        # A segment that begins at the end may still hold frames without events: those count only by the mark.
-        if past_stop and not (mark is not None and mark.segment == base and mark.bytes):
-            files.remove(path)
-            bases.pop()
-            continue
-        last, at, cursor, problem = _walk_segment(files, path, base, stop, mark)
-        if last is None and base >= floor:
-            # Not one whole frame, and nothing durable names it: a torn first write.
-            files.rename(path, path.with_name(path.name + ".cut"))
-            out.reports.append(f"{path.name} had no whole frame ({problem}); set aside as {path.name}.cut")
-            bases.pop()
-            continue
-        out.lineage = read_lineage(files, folder, base) or _earlier_lineage(files, folder, bases)
-        out.segment = base
-        if last is None:
-            out.end, out.bytes = base, 0
-            return
-        header = last.header
-        out.end, out.epoch, out.last_ms = header.end, header.epoch, header.last_ms
-        out.bytes, out.last_frame, out.cursor = at, last.at, cursor
-        if problem is None or out.end >= floor:
-            _cut(files, path, at, stop, problem, out)
-        return
-
-
-def _earlier_lineage(files: Files, folder: Path, bases: list[int]) -> list[Start]:
-    for base in reversed(bases[:-1]):
+def known_lineage(files: Files, folder: Path, bases: list[int]) -> list[Start]:
+    """The lineage of the newest of these segments that can be read."""
+    for base in reversed(bases):
         lineage = read_lineage(files, folder, base)
         if lineage is not None:
             return lineage
     return []
 
 
-def _walk_segment(
-    files: Files, path: Path, base: int, stop: int | None, mark: Mark | None
-) -> tuple[Place | None, int, Cursor | None, str | None]:
-    """The last frame that counts, the byte after it, the last cursor, and why the walk ended early (or None)."""
-    file = files.open(path)
+def _last_segment(search: _Search, bases: list[int]) -> _Found:
+    """Find the last segment that counts, remove those after it (from `bases` too), and say what counts of it."""
+    mark = search.mark
+    while bases:
+        base = bases[-1]
+        # A segment that begins at the end holds no lines that count, but may be the one that the mark names.
+        named = mark is not None and mark.segment == base and mark.size > 0
+        if search.stop is not None and (base > search.stop or (base == search.stop and not named)):
+            _put_away(search, base, "it lies past the end")
+            bases.pop()
+            continue
+        found = _examine(search, base)
+        if found.last is None and base >= search.required:
+            # Not one whole frame, and nothing durable names it: a torn first write.
+            search.aside = True
+            _put_away(search, base, f"it has no whole frame: {found.problem}")
+            bases.pop()
+            # What the segment before it has from here on was void before this one was made.
+            search.stop = base if search.stop is None else min(search.stop, base)
+            continue
+        return found
+    return _Found()
+
+
+def _examine(search: _Search, base: int) -> _Found:
+    path, mark = segment_path(search.folder, base), search.mark
+    file = search.files.open(path)
     try:
         size = file.size()
-        if mark is not None and mark.segment == base and stop == mark.end:
-            if not mark.bytes:
-                return None, 0, None, None
+        if mark is not None and mark.segment == base and search.stop == mark.end and mark.size:
             try:
-                last = read_place(file, mark.last_frame, min(mark.bytes, size), path)
-            except BadFrame as error:
-                return None, 0, None, str(error)
-            return last, mark.bytes, last.header.cursor, None
-        last, at, cursor, expected = None, 0, None, base
-        codec = Codec()
+                opening = read_place(file, 0, size, path)
+                if opening.head != mark.head and mark.end == base:
+                    # A segment without lines was being replaced: its successor's first frame says the same.
+                    return _Found(opening, opening.after, opening.header.cursor)
+                if opening.head == mark.head and size >= mark.size:
+                    last = read_place(file, mark.last_frame, mark.size, path)
+                    return _Found(last, mark.size, last.header.cursor)
+            except BadFrame:
+                pass  # damage: the walk says where
+        found, expected, codec = _Found(), base, Codec()
         try:
             for place in walk(file, size, path):
-                if place.header.base != expected:
-                    raise BadFrame(f"a frame for offset {place.header.base} stands where {expected} belongs")
-                if stop is not None and place.header.end > stop:
+                header = place.header
+                if header.base != expected:
+                    raise BadFrame(f"a frame for offset {header.base} stands where {expected} belongs")
+                if search.stop is not None and header.end > search.stop:
                     break
                 read_lines(file, place, codec)
-                last, at, expected = place, place.after, place.header.end
-                cursor = place.header.cursor or cursor
+                expected = header.end
+                if not header.flags & CONTINUES:  # all frames of an append, or none
+                    found.last, found.at = place, place.after
+                    found.cursor = header.cursor or found.cursor
         except BadFrame as error:
-            return last, at, cursor, str(error)
-        return last, at, cursor, None
+            found.problem = str(error)
+        return found
     finally:
         file.close()
 
 
-def _cut(files: Files, path: Path, at: int, stop: int | None, problem: str | None, out: Recovered) -> None:
-    """Cut a segment to `at` bytes; a torn tail is set aside first, what was simply never answered is not."""
+def _cut(search: _Search, base: int, found: _Found, damaged: bool) -> None:
+    """Cut the last segment to what counts, and sync it: it may be in the page cache only."""
+    files, path = search.files, segment_path(search.folder, base)
     file = files.open(path)
     try:
         size = file.size()
-        tail = file.read(at, size - at) if size > at else b""
+        tail = b"" if damaged else file.read(found.at, size - found.at)
     finally:
         file.close()
-    if not tail:
-        return
-    if stop is None:
-        aside = path.with_name(f"{path.name}.{at}.cut")
+    if tail and search.aside:
+        aside = _aside(search, f"{path.name}.{found.at}")
         kept = files.create(aside)
         try:
             kept.write(tail)
             kept.sync()
         finally:
             kept.close()
-        out.reports.append(
-            f"{path.name}: {len(tail)} bytes from byte {at} on are no whole frame ({problem}): "
-            f"an interrupted write that was never answered; set aside as {aside.name}"
+        search.reports.append(
+            f"{path.name}: {len(tail)} bytes from byte {found.at} on do not count "
+            f"({found.problem or 'they are no whole append, or past the end'}): set aside as {aside.name}"
         )
-    files.open_end(path, at).close()
-
-
-def _sync_kept(files: Files, folder: Path, out: Recovered) -> None:
-    """What is kept may still be in the page cache only: it is synced before anybody is told of it."""
-    if out.bytes:
-        file = files.open_end(
-            segment_path(folder, out.segment), _size(files, segment_path(folder, out.segment))
-        )
-        try:
-            file.sync()
-        finally:
-            file.close()
-    files.sync_folder(folder)
-
-
-def _size(files: Files, path: Path) -> int:
-    file = files.open(path)
+    files.remove(index_path(search.folder, base))
+    writable = files.open_end(path, size - len(tail))
     try:
-        return file.size()
+        writable.sync()
     finally:
-        file.close()
+        writable.close()
+
+
+def _put_away(search: _Search, base: int, why: str) -> None:
+    path = segment_path(search.folder, base)
+    search.files.remove(index_path(search.folder, base))
+    if search.aside:
+        aside = _aside(search, path.name)
+        search.files.rename(path, aside)
+        search.reports.append(f"{path.name} does not count ({why}); set aside as {aside.name}")
+    else:
+        search.files.remove(path)
+
+
+def _aside(search: _Search, name: str) -> Path:
+    """A free name for what is cut off: nothing that was set aside earlier is lost."""
+    taken = set(search.files.names(search.folder))
+    number = 1
+    while (free := f"{name}{f'.{number}' if number > 1 else ''}{CUT_SUFFIX}") in taken:
+        number += 1
+    return search.folder / free

@@ -44,6 +44,8 @@ class Place(Struct, frozen=True):
 
     at: int
     header: Header
+    head: int = 0
+    """The header's own checksum."""
 
     @property
     def body_at(self) -> int:
@@ -63,7 +65,7 @@ def read_place(file: ReadableFile, at: int, limit: int, path: Path) -> Place:
     if len(data) < length:
         data += file.read(at + len(data), length - len(data))
     try:
-        place = Place(at, decode_header(data))
+        place = Place(at, decode_header(data), int.from_bytes(data[length - 4 : length], "little"))
     except NewerVersion as error:
         raise NewerFormat(f"{path}: {error}; install a newer cdpd to read this log") from error
     if place.after > limit:
@@ -84,17 +86,22 @@ def walk(file: ReadableFile, limit: int, path: Path, at: int = 0) -> Iterator[Pl
         at = place.after
 
 
-def read_lineage(files: Files, folder: Path, base: int) -> list[Start] | None:
-    """The lineage in a segment's first frame, or None where the segment or that frame cannot be read."""
+def read_opening(files: Files, folder: Path, base: int) -> Place | None:
+    """A segment's first frame, or None where the segment or that frame cannot be read."""
     path = segment_path(folder, base)
     try:
         file = files.open(path)
     except FileNotFoundError:
         return None
     try:
-        lineage = read_place(file, 0, file.size(), path).header.lineage
+        return read_place(file, 0, file.size(), path)
     except BadFrame:
         return None
     finally:
         file.close()
-    return None if lineage is None else list(lineage)
+
+
+def read_lineage(files: Files, folder: Path, base: int) -> list[Start] | None:
+    """The lineage in a segment's first frame, or None where it cannot be read."""
+    opening = read_opening(files, folder, base)
+    return None if opening is None or opening.header.lineage is None else list(opening.header.lineage)

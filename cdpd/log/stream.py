@@ -1,0 +1,363 @@
+"""A stream as its one writer holds it: group commit, the durable end, and readers in this process.
+
+All that is appended while one write and sync runs goes out with the next; nobody waits for a timer.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar, TypeVarTuple, Unpack
+
+import anyio
+import anyio.to_thread
+from msgspec import Struct
+
+from cdpd.clock import Clock
+from cdpd.event import BEGINNING, Position
+from cdpd.log.append import Unit
+from cdpd.log.errors import AppendFailed, StreamLocked
+from cdpd.log.files import Files, OsFiles, WritableFile
+from cdpd.log.frame import Cursor
+from cdpd.log.mark import Mark
+from cdpd.log.reader import Reader
+from cdpd.log.recovery import Recovered, recover
+from cdpd.log.retention import Retained, Retention, make_indexes, retain
+from cdpd.log.segment import segment_bases
+from cdpd.log.writer import Writer
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
+
+LOCK: Final = "lock"
+_GROUP_BYTES: Final = 8 * 1024 * 1024
+"""Most bytes of lines in one group; more waits for the next."""
+_RETRY: Final = 1.0
+"""Seconds between two attempts to void what could not be cut back."""
+
+
+class StreamOptions(Struct, frozen=True):
+    """When a segment is closed and the next one opened."""
+
+    segment_bytes: int = 64 * 1024 * 1024
+    segment_age: float = 3600.0
+    """Seconds."""
+
+
+class Appended(Struct, frozen=True):
+    """Where an append went."""
+
+    first: int
+    """Offset of its first line."""
+    end: Position
+    """Right after its last."""
+
+
+class _Group:
+    """Appends that go out together, and the event that wakes them all."""
+
+    __slots__ = ("done", "failure", "size", "units")
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+        self.size = 0
+        self.done = anyio.Event()
+        self.failure: str | None = None
+
+
+class Stream:
+    """One stream; made by `open_stream`. Not for threads: everything is called on the event loop."""
+
+    def __init__(
+        self, folder: Path, files: Files, clock: Clock, options: StreamOptions, report: Callable[[str], None]
+    ) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.options = options
+        self._files = files
+        self._clock = clock
+        self._report = report
+        self._limiter = anyio.CapacityLimiter(1)  # of its own: other work in threads never delays a commit
+        self._lock = anyio.Lock()
+        self._writer: Writer
+        self._mark: Mark
+        self._cursor: Cursor | None
+        self._unpublished: deque[Mark] = deque()
+        self._publish_due = False
+        self._groups: deque[_Group] = deque()
+        self._work = anyio.Event()
+        self._advanced: anyio.Event | None = None
+        self._closed = False
+
+    @property
+    def end(self) -> Position:
+        """The durable, published end."""
+        return self._mark.position
+
+    @property
+    def begin(self) -> int:
+        """First offset that is kept."""
+        return self._writer.begin
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The newest durable cursor (stream `events`)."""
+        return self._cursor
+
+    async def append(
+        self,
+        lines: Sequence[bytes],
+        *,
+        config_id: int,
+        first_ms: int | None = None,
+        last_ms: int | None = None,
+        cursor: Cursor | None = None,
+        origins: Sequence[int] | None = None,
+        publish: bool = True,
+    ) -> Appended:
+        """Write lines (each valid JSON without line break); returns once they are durable and published.
+
+        Without `first_ms`/`last_ms` the log time is now. No lines but a `cursor`: a frame without events.
+        `publish=False`: durable, but not to be seen before `publish()`. A cancelled append may still be written.
+        Raises AppendFailed: nothing of it is or will be served. With a cursor it is raised only once it is
+        certain that not even a power loss can bring the lines back. Raises ValueError for lines that are not lines.
+        """
+        if self._closed:
+            raise AppendFailed(f"{self.folder}: the stream is closed")
+        size = sum(map(len, lines)) + len(lines)
+        groups = self._groups
+        if not groups or groups[-1].size + size > _GROUP_BYTES:
+            groups.append(_Group())
+            self._work.set()
+        group = groups[-1]
+        unit = Unit(lines, size, config_id, first_ms, last_ms, cursor, origins, publish)
+        group.units.append(unit)
+        group.size += size
+        await group.done.wait()
+        if group.failure is not None:
+            raise AppendFailed(group.failure)
+        if unit.fault is not None:
+            raise ValueError(f"{self.folder}: cannot be appended: {unit.fault}")
+        assert unit.end is not None
+        return Appended(unit.first, unit.end)
+
+    def publish(self) -> None:
+        """Advance the durable mark over everything that `append(publish=False)` made durable.
+
+        A mark that cannot be written is reported, and written with the next one.
+        """
+        if self._lock.locked():
+            self._publish_due = True
+            return
+        self._publish_due = False
+        if not self._unpublished:
+            return
+        mark = self._unpublished[-1]
+        self._unpublished.clear()
+        try:
+            self._writer.publish(mark)
+        except OSError as error:
+            self._report(f"{self.folder}: the durable mark could not be written: {error}")
+        self._advance(mark)
+
+    async def cut_to(self, end: int) -> None:
+        """Cut back to `end`: of what was appended with `publish=False`, the part from there on was never there.
+
+        For `discarded`, after a failed append to `events`. Raises ValueError where no append ended there or it
+        is already published, AppendFailed where the disk refuses (then it can be tried again).
+        """
+        async with self._exclusive():
+            mark = self._mark
+            for mark in [self._mark, *self._unpublished]:
+                if mark.end == end:
+                    break
+            else:
+                raise ValueError(
+                    f"{self.folder}: cannot cut to {end}: no append since {self._mark.end} ended there"
+                )
+            if mark is self._mark and not self._unpublished:
+                return
+            try:
+                await self._in_thread(self._writer.cut_to, mark)
+            except OSError as error:
+                raise AppendFailed(f"{self.folder}: cannot cut back to {end}: {error}") from error
+            while self._unpublished and self._unpublished[-1] is not mark:
+                self._unpublished.pop()
+
+    def reader(self, position: Position = BEGINNING) -> Reader:
+        """A reader in this process; it goes up to the durable end, which it knows without the disk."""
+        return Reader(self.folder, position, files=self._files, mark=lambda: self._mark)
+
+    async def wait_beyond(self, position: Position) -> None:
+        """Return once there is a published line after `position`."""
+        while self._mark.end <= position.offset:
+            if self._advanced is None:
+                self._advanced = anyio.Event()
+            await self._advanced.wait()
+
+    async def retain(self, rule: Retention, needed: Mapping[str, int]) -> Retained:
+        """Remove old sealed segments. `needed`: who → the offset from which on they still read. Raises OSError."""
+        async with self._exclusive():
+            return await self._in_thread(self._retain, rule, dict(needed), self._clock.now_ms())
+
+    def _retain(self, rule: Retention, needed: Mapping[str, int], now_ms: int) -> Retained:
+        make_indexes(self._files, self.folder, self._mark.segment)
+        retained = retain(self._files, self.folder, rule, needed, live=self._mark.segment, now_ms=now_ms)
+        bases = segment_bases(self._files, self.folder)
+        if bases:
+            self._writer.begin = bases[0]
+        return retained
+
+    # --- the writer task ---
+
+    async def _open(self, recovered: Recovered) -> None:
+        epoch = secrets.randbits(63) | 1
+        self._writer = Writer(self._files, self.folder, recovered, epoch, self._report)
+        if recovered.damaged:
+            await self._in_thread(self._writer.open_segment, self._clock.monotonic())
+        await self._in_thread(self._writer.publish, self._writer.synced)
+        self._mark, self._cursor = self._writer.synced, recovered.cursor
+
+    async def _write_on(self) -> None:
+        """Write group after group until closed and empty."""
+        with anyio.CancelScope(shield=True):  # whoever is inside `open_stream` may still append while ending
+            try:
+                while True:
+                    if self._groups:
+                        async with self._exclusive():
+                            await self._write(self._groups.popleft())
+                    elif self._closed:
+                        break
+                    else:
+                        self._work = anyio.Event()
+                        await self._work.wait()
+            finally:
+                self._closed = True
+                for group in self._groups:
+                    group.failure = f"{self.folder}: the writer has stopped"
+                    group.done.set()
+                await self._in_thread(self._writer.seal)
+
+    async def _write(self, group: _Group) -> None:
+        options = self.options
+        try:
+            marks = await self._in_thread(
+                self._writer.commit,
+                group.units,
+                self._clock.now_ms(),
+                self._clock.monotonic(),
+                options.segment_bytes,
+                options.segment_age,
+            )
+        except OSError as error:
+            group.failure = f"{self.folder}: {error}"
+            self._report(f"{self.folder}: an append failed and was cut back: {error}")
+            if any(unit.cursor is not None for unit in group.units):
+                await self._settle()
+        except BaseException:
+            group.failure = f"{self.folder}: the writer has stopped"
+            raise
+        else:
+            self._note(group.units, marks)
+        finally:
+            group.done.set()
+
+    def _note(self, units: Sequence[Unit], marks: Sequence[Mark]) -> None:
+        self._cursor = self._writer.cursor
+        for unit, mark in zip(units, marks, strict=True):
+            if unit.publish:
+                self._unpublished.clear()
+                if mark is not self._mark:
+                    self._advance(mark)
+            elif mark is not self._mark:
+                self._unpublished.append(mark)
+
+    async def _settle(self) -> None:
+        """Open a new segment where a failed write could not be cut back: that voids it for good."""
+        while not self._writer.settled and not self._closed:
+            try:
+                await self._in_thread(self._writer.open_segment, self._clock.monotonic())
+            except OSError as error:
+                self._report(f"{self.folder}: a failed append cannot be made void yet, trying again: {error}")
+                await self._clock.sleep(_RETRY)
+
+    def _advance(self, mark: Mark) -> None:
+        forward = mark.end > self._mark.end
+        self._mark = mark
+        if forward and self._advanced is not None:
+            waiting, self._advanced = self._advanced, None
+            waiting.set()
+
+    @asynccontextmanager
+    async def _exclusive(self) -> AsyncIterator[None]:
+        """The disk to oneself; a publish that was asked for meanwhile follows."""
+        async with self._lock:
+            yield
+        if self._publish_due:
+            self.publish()
+
+    async def _in_thread(self, work: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
+        return await anyio.to_thread.run_sync(work, *args, limiter=self._limiter)
+
+    def _close(self) -> None:
+        self._closed = True
+        self._work.set()
+
+
+@asynccontextmanager
+async def open_stream(
+    folder: Path,
+    *,
+    clock: Clock,
+    options: StreamOptions,
+    files: Files | None = None,
+    floor: int = 0,
+    target: int | None = None,
+    report: Callable[[str], None],
+) -> AsyncIterator[Stream]:
+    """Lock and recover a stream, and be its one writer inside the `with`.
+
+    `floor`: the highest offset of it that something durable names (cursors, headers of `events`). `target`: for
+    `discarded`, the end that `events` names. `report` is told, in words for the daemon's log, what recovery and
+    failures did. Raises StreamLocked (naming the holder's pid), NewerFormat, OSError.
+    """
+    files = files or OsFiles()
+    lock = await anyio.to_thread.run_sync(_lock, files, folder)
+    try:
+        recovered = await anyio.to_thread.run_sync(lambda: recover(files, folder, floor=floor, target=target))
+        for text in recovered.reports:
+            report(text)
+        stream = Stream(folder, files, clock, options, report)
+        await stream._open(recovered)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(stream._write_on)
+            try:
+                yield stream
+            except Exception as error:  # noqa: BLE001  # raised below as it is, not in a task group's wrapping
+                failure = error
+            finally:
+                stream._close()
+        if failure is not None:
+            raise failure
+    finally:
+        lock.close()
+
+
+def _lock(files: Files, folder: Path) -> WritableFile:
+    files.make_folder(folder)
+    path = folder / LOCK
+    lock = files.lock(path)
+    if lock is None:
+        holder = (files.read_all(path) or b"").strip().decode(errors="replace")
+        raise StreamLocked(
+            f"{folder}: another process {f'(pid {holder}) ' if holder else ''}is writing this stream; "
+            "stop it first, or use another data folder"
+        )
+    lock.truncate(0)
+    lock.write(b"%d\n" % os.getpid())
+    return lock
