@@ -48,9 +48,15 @@ class Table(Struct, frozen=True):
 
 
 def mentioned(sql: str) -> list[str]:
-    """The streams that a query may read: those it names; all three where it names none (`show tables`)."""
-    words = set(re.findall(r"\w+", sql.lower()))
-    return [name for name in VIEWS if name in words] or list(VIEWS)
+    """The streams that a query reads; all three where that is none (`show tables`)."""
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        try:
+            names = {name.lower() for name in connection.get_table_names(sql)}
+        except duckdb.Error:  # what it cannot take apart: several statements, joins by name, mistakes
+            names = set(re.findall(r"\w+", sql.lower()))
+    return [name for name in VIEWS if name in names] or list(VIEWS)
 
 
 class Archive:
@@ -119,6 +125,7 @@ def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Itera
             pieces[name] = stack.enter_context(snapshot(folder))
         spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="cdpd-query-"))
         connection = stack.enter_context(duckdb.connect(":memory:", config=_config(spill)))
+        connection.execute("SET TimeZone = 'UTC'")
         for name, parts in pieces.items():
             connection.execute(_view(VIEWS[name], parts))
         _lock(connection, [piece.name for parts in pieces.values() for piece in parts])
@@ -132,7 +139,6 @@ def _config(spill: str) -> dict[str, str | bool | int | float | list[str]]:
         "autoload_known_extensions": "false",
         "python_enable_replacements": "false",
         "temp_directory": spill,
-        "TimeZone": "UTC",
     }
 
 
