@@ -115,14 +115,9 @@ def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Itera
     import duckdb
 
     with ExitStack() as stack:
-        pieces: dict[str, list[Piece]] = {}
-        for name in streams:
-            folder = stream_folder(data_dir, name)
-            if not folder.is_dir():
-                raise NothingStored(
-                    f"nothing is stored in {data_dir} yet; is it the right folder (--data-dir)?"
-                )
-            pieces[name] = stack.enter_context(snapshot(folder))
+        if not any(stream_folder(data_dir, name).is_dir() for name in VIEWS):
+            raise NothingStored(f"nothing is stored in {data_dir} yet; is it the right folder (--data-dir)?")
+        pieces = {name: stack.enter_context(snapshot(stream_folder(data_dir, name))) for name in streams}
         spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="cdpd-query-"))
         connection = stack.enter_context(duckdb.connect(":memory:", config=_config(spill)))
         connection.execute("SET TimeZone = 'UTC'")
