@@ -12,7 +12,7 @@ from cdpd.cli.exits import FAILED, CommandError
 from cdpd.cli.lines import look_into
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
-from cdpd.cli.output import columns, end_with_the_pipe, print_json, size_text
+from cdpd.cli.output import columns, end_with_the_pipe, plural, print_json, size_text
 from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
 from cdpd.config.data_folder import STREAMS
 from cdpd.log.errors import LogError
@@ -127,7 +127,7 @@ def verify(
             print(f"{name}: {finding}")
         damaged |= count > 0
         if not count:
-            print(f"{name}: whole, {folder.end().offset - folder.begin():,} lines")
+            print(f"{name}: whole, {plural(folder.end().offset - folder.begin(), 'line')}")
     if damaged:
         raise typer.Exit(FAILED)
 

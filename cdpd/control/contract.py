@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import msgspec
 from msgspec import Struct
+
+from cdpd.timestamp import parse_time
 
 
 class DiscardedFilter(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True, kw_only=True):
@@ -23,6 +26,42 @@ class DiscardedFilter(Struct, forbid_unknown_fields=True, frozen=True, omit_defa
     """At or after this offset in `discarded` …"""
     to_offset: int | None = None
     """… and before this one."""
+
+    def takes(self, offset: int, text: bytes) -> bool:
+        """Whether the line `text` of `discarded`, at that offset, is meant. Raises msgspec.DecodeError."""
+        if not _between(offset, self.from_offset, self.to_offset):
+            return False
+        line = _decode(text)
+        return (
+            self.code in (None, line.code)
+            and self.by in (None, line.by)
+            and self.source in (None, line.line.source)
+            and self.message_id in (None, line.line.message_id)
+            and (self.from_ms is self.to_ms is None or self._in_time(line.at))
+        )
+
+    def _in_time(self, text: str) -> bool:
+        at = parse_time(text)
+        return at is not None and _between(at, self.from_ms, self.to_ms)
+
+
+def _between(value: int, first: int | None, end: int | None) -> bool:
+    return (first is None or value >= first) and (end is None or value < end)
+
+
+class _Received(Struct, rename="camel", frozen=True):
+    source: str = ""
+    message_id: str = ""
+
+
+class _Discarded(Struct, frozen=True):
+    at: str = ""
+    by: str = ""
+    code: str = ""
+    line: _Received = _Received()
+
+
+_decode: Final = msgspec.json.Decoder(_Discarded).decode
 
 
 class RetryRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
