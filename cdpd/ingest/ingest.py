@@ -1,0 +1,248 @@
+"""Ingest: takes each request, finds who answers it, and turns whatever happens into an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+from urllib.parse import unquote
+
+import anyio
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web import AbstractRouteDef, BaseRequest, RequestHandler, StreamResponse
+
+from cdpd import metrics as names
+from cdpd.clock import Clock
+from cdpd.ingest import health, routes
+from cdpd.ingest.answers import Answer, Answers, as_response
+from cdpd.ingest.connection import MAX_LINE, Connection, Watch
+from cdpd.ingest.cors import FOR_ANYBODY, preflight
+from cdpd.ingest.in_flight import InFlight
+from cdpd.ingest.refusal import Refused
+from cdpd.ingest.settings import IngestSettings
+from cdpd.ingest.settings_document import CACHE, accepts_gzip, compressed, settings_document
+from cdpd.ingest.tracking import Append, Tracking
+from cdpd.metrics import Metrics
+
+_NEVER: Final = 1e7
+"""Seconds; aiohttp's own time-out of idle connections, which ours does away with."""
+
+
+class Ingest:
+    """The tracking API over one `append`.
+
+    `append(lines, config_id)` returns once the lines are durable; AppendFailed becomes a 503. `ready()` says
+    None, or why traffic should not come here yet.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: IngestSettings,
+        append: Append,
+        clock: Clock,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+        ready: Callable[[], str | None],
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._log = log
+        self._ready = ready
+        self._in_flight = InFlight(settings.max_in_flight_bytes)
+        self._answers = Answers(clock)
+        self._tracking = Tracking(append, clock, metrics, log, self._in_flight)
+        self.watch = Watch(clock, settings, self._answer_error, self._unexpected)
+        """The connections and their deadlines; `serve` runs its sweep."""
+        self._active = 0
+        self._quiet: anyio.Event | None = None
+        self._plugins = web.Application()
+        self._plugin_server: web.Server | None = None
+
+    def apply(self, settings: IngestSettings) -> None:
+        """Take new settings; requests that are being handled go on with the old ones."""
+        self._settings = self.watch.settings = settings
+        self._in_flight.limit = settings.max_in_flight_bytes
+
+    def mount(self, name: str, routes: Iterable[AbstractRouteDef]) -> None:
+        """Serve a plugin's routes under `/-/NAME/`. Before `serve` only.
+
+        They get aiohttp's ordinary requests, with bodies as sent (compressed ones stay compressed).
+        """
+        plugin = web.Application()
+        plugin.add_routes(routes)
+        self._plugins.add_subapp(f"{routes_prefix(name)}", plugin)
+
+    def server(self) -> web.Server:
+        """aiohttp's low-level server for listening sockets; call it inside the loop."""
+        return _Server(self)
+
+    async def start_plugins(self) -> web.AppRunner:
+        """Make the plugins' routes ready; `cleanup` of what this returns ends them."""
+        runner = web.AppRunner(self._plugins, access_log=None)
+        await runner.setup()
+        self._plugin_server = runner.server
+        return runner
+
+    # -- stopping ----------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Close what is idle and wait until every request that is being handled is answered."""
+        self._answers.closing = True
+        for connection in list(self.watch.connections):
+            if not connection.busy and connection.transport is not None:
+                connection.transport.close()
+        if self._active:
+            self._quiet = anyio.Event()
+            await self._quiet.wait()
+
+    @property
+    def active(self) -> int:
+        """Requests that are being handled."""
+        return self._active
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes of bodies and lines in memory."""
+        return self._in_flight.total
+
+    # -- a request ---------------------------------------------------------------------------------------
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        """Answer one request; never raises for anything a client can send."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.working()
+        self._active += 1
+        path = "other"
+        try:
+            raw_path = request.rel_url.raw_path
+            endpoint = routes.EVENTS.get(raw_path)
+            if endpoint is not None and request.method == "POST":
+                path = endpoint.path
+                await self._tracking.take(request, endpoint, self._settings)
+                answer = self._answers.success(request)
+            elif raw_path.startswith(routes.PLUGINS):
+                path = routes.PLUGINS
+                return await self._plugin(request)
+            else:
+                path, answer = self._other(request, raw_path)
+        except Refused as refused:
+            self._metrics.add(names.REJECTED, refused.code)
+            answer = self._answers.refused(request, refused)
+        finally:
+            self._active -= 1
+            connection.answered(request.content.is_eof())
+            if self._quiet is not None and not self._active:
+                self._quiet.set()
+        self._metrics.add(names.REQUESTS, path, str(answer.status))
+        return as_response(answer)  # type: ignore[no-any-return]  # see as_response
+
+    def _other(self, request: BaseRequest, path: str) -> tuple[str, Answer]:
+        """Everything that takes no events: a label for the metrics, and the answer. Raises Refused."""
+        answers = self._answers
+        method = request.method
+        if method == "OPTIONS":
+            return "preflight", answers.plain(request, 200, b"", extra=preflight(request.headers))
+        if path in routes.EVENTS:
+            raise _not_allowed(method, "POST, OPTIONS")
+        if path in routes.METRICS:
+            if method != "POST":
+                raise _not_allowed(method, "POST, OPTIONS")
+            return "/v1/m", answers.success(request)
+        key = routes.settings_key(path)
+        known = key is not None or path in routes.LIVE or path in (routes.READY, routes.ROBOTS)
+        if not known:
+            raise Refused(404, "not_found", f"there is nothing at {path[:200]}")
+        if method not in ("GET", "HEAD"):
+            raise _not_allowed(method, "GET, HEAD, OPTIONS")
+        if key is not None:
+            return "/v1/projects/settings", self._settings_document(request, unquote(key))
+        if path == routes.READY:
+            status, body = health.readiness(self._ready)
+            return path, answers.plain(request, status, body)
+        if path == routes.ROBOTS:
+            return path, answers.plain(request, 200, health.ROBOTS, kind=b"text/plain")
+        return path, answers.plain(request, 200, health.LIVE)
+
+    def _settings_document(self, request: BaseRequest, key: str) -> Answer:
+        if key not in self._settings.sources:
+            raise Refused(404, "unknown_source", "no source has this write key")
+        document = settings_document(self._settings, key)
+        extra = CACHE + b"Vary: Accept-Encoding\r\n"
+        if accepts_gzip(request.headers.get("Accept-Encoding", "")):
+            document = compressed(document)
+            extra += b"Content-Encoding: gzip\r\n"
+        return self._answers.plain(request, 200, document, extra=extra)
+
+    async def _plugin(self, request: BaseRequest) -> StreamResponse:
+        assert self._plugin_server is not None
+        try:
+            return await self._plugin_server.request_handler(request)
+        except web.HTTPException as error:
+            if error.status < 400 or error.text != f"{error.status}: {error.reason}":
+                raise
+            refused = Refused(
+                error.status,
+                "not_found" if error.status == 404 else "bad_request",
+                error.reason,
+                allow=error.headers.get("Allow", ""),
+            )
+            return as_response(self._answers.refused(request, refused))  # type: ignore[no-any-return]
+
+    def make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> BaseRequest:
+        """The request object: aiohttp's full one for plugins, the bare one for all else."""
+        if self._plugin_server is not None and message.path.startswith(routes.PLUGINS):
+            return self._plugin_server.request_factory(message, payload, protocol, writer, task)
+        return BaseRequest(message, payload, protocol, writer, task, task.get_loop())
+
+    # -- errors outside a request ------------------------------------------------------------------------
+
+    def _answer_error(self, request: BaseRequest, refused: Refused) -> StreamResponse:
+        self._metrics.add(names.REJECTED, refused.code)
+        self._metrics.add(names.REQUESTS, "other", str(refused.status))
+        origin = None if request.headers else FOR_ANYBODY
+        return as_response(self._answers.refused(request, refused, origin=origin))  # type: ignore[no-any-return]
+
+    def _unexpected(self, request: BaseRequest, error: BaseException) -> None:
+        self._log.error("a request failed", path=request.path, exc_info=error)
+
+
+class _Server(web.Server):
+    """Makes our connections instead of aiohttp's."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        super().__init__(ingest.handle, request_factory=ingest.make_request)
+        self._watch = ingest.watch
+
+    def __call__(self) -> RequestHandler:
+        return Connection(
+            self._watch,
+            self,
+            loop=self._loop,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=_NEVER,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+        )
+
+
+def routes_prefix(name: str) -> str:
+    """Where a plugin's routes are."""
+    return f"{routes.PLUGINS}{name}/"
+
+
+def _not_allowed(method: str, allow: str) -> Refused:
+    return Refused(405, "method_not_allowed", f"{method} is not possible here, but {allow}", allow=allow)

@@ -1,0 +1,55 @@
+"""A request refused as a whole: which status, which code, and what the sender can do about it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OVERLOAD_RETRY: Final = 1
+"""Seconds until a refused client may try again when too many bodies are in flight."""
+APPEND_RETRY: Final = 5
+"""… and when the log could not be written."""
+
+
+class Refused(Exception):
+    """Raised anywhere in the handling of a request; becomes the JSON of wire.md §0 rule 2.
+
+    `retry_after` (seconds, 1 to 300) goes out as `Retry-After` and `X-RateLimit-Reset`; `close` ends the
+    connection after the answer; `allow` is the `Allow` header of a 405.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after: int | None = None,
+        close: bool = False,
+        allow: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+        self.close = close
+        self.allow = allow
+
+
+def overloaded() -> Refused:
+    """Too many bytes are being read or written at this moment."""
+    return Refused(
+        503,
+        "overloaded",
+        "too much is being received at this moment; send the same request again",
+        retry_after=OVERLOAD_RETRY,
+    )
+
+
+def invalid_json(why: str) -> Refused:
+    return Refused(400, "invalid_json", f"the body is not valid JSON: {why}")
+
+
+def too_large(what: str, limit: int) -> Refused:
+    """400 and never 413: some SDKs keep what got a 413 for ever (wire.md §0 rule 3)."""
+    return Refused(400, "too_large", f"{what} is larger than {limit} bytes")

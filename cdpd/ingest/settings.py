@@ -1,0 +1,99 @@
+"""What ingest takes from the configuration, ready for the hot path."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from cdpd.config.model import Config
+
+MAX_EVENTS: Final = 2500
+"""Events of one batch that are taken; the others are rejected one by one (wire.md §6)."""
+EXPANSION: Final = 4
+"""A request's lines may come to so many times max_batch_bytes once its shared context stands in each event."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class KnownSource(Struct, frozen=True):
+    """A source as a request finds it by its write key."""
+
+    name: str
+    json: bytes
+    """The name as JSON text."""
+    write_key: str
+    enabled: bool
+
+
+class IngestSettings(Struct, frozen=True):
+    """One configuration's worth of ingest; replaced whole by a reload."""
+
+    config_id: int
+    sources: Mapping[str, KnownSource]
+    """By write key."""
+    basic: Mapping[str, KnownSource]
+    """By the usual texts of an `Authorization: Basic` header, so that most requests cost one look-up."""
+    unknown_key: int
+    max_event_bytes: int
+    max_batch_bytes: int
+    max_in_flight_bytes: int
+    max_depth: int
+    header_timeout: float
+    body_timeout: float
+    keepalive_timeout: float
+    trusted_proxies: tuple[Network, ...]
+    api_host: str | None
+    """`host[:port]/v1` for the settings document; None where no public_url is configured."""
+    protocol: str | None
+
+    @property
+    def max_lines_bytes(self) -> int:
+        """Bytes that the lines of one request may come to."""
+        return self.max_batch_bytes * EXPANSION
+
+    @classmethod
+    def of(cls, config: Config, config_id: int) -> IngestSettings:
+        """Settings of a valid configuration. Raises ValueError for a proxy that is no address or network."""
+        http = config.http
+        sources = {
+            key: KnownSource(name, msgspec.json.encode(name), key, source.enabled)
+            for name, source in config.sources.items()
+            for key in source.write_keys
+        }
+        api_host, protocol = _public(http.public_url)
+        return cls(
+            config_id=config_id,
+            sources=sources,
+            basic={text: source for key, source in sources.items() for text in _basic_texts(key)},
+            unknown_key=http.unknown_key,
+            max_event_bytes=http.max_event_bytes,
+            max_batch_bytes=http.max_batch_bytes,
+            max_in_flight_bytes=http.max_in_flight_bytes,
+            max_depth=http.max_depth,
+            header_timeout=http.header_timeout,
+            body_timeout=http.body_timeout,
+            keepalive_timeout=http.keepalive_timeout,
+            trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in http.trusted_proxies),
+            api_host=api_host,
+            protocol=protocol,
+        )
+
+
+def _basic_texts(key: str) -> tuple[str, str]:
+    return (
+        "Basic " + base64.b64encode(f"{key}:".encode()).decode(),
+        "Basic " + base64.b64encode(key.encode()).decode(),
+    )
+
+
+def _public(url: str | None) -> tuple[str | None, str | None]:
+    if url is None:
+        return None, None
+    parts = urlsplit(url)
+    return f"{parts.netloc}{parts.path.rstrip('/')}/v1", parts.scheme

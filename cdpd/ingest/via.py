@@ -1,0 +1,89 @@
+"""How a request came in: the `via` of its lines, with the client's address behind trusted proxies."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from multidict import CIMultiDictProxy
+
+from cdpd.event import Via
+from cdpd.ingest.settings import Network
+
+MAX_USER_AGENT: Final = 1024
+"""Characters; `via` stands in every line of a batch."""
+MAX_ORIGIN: Final = 256
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def via_json(path: str, ip: str, headers: CIMultiDictProxy[str]) -> bytes:
+    """The `via` object as JSON text."""
+    retry = headers.get("X-Retry-Count")
+    via = Via(
+        path,
+        ip,
+        headers.get("User-Agent", "")[:MAX_USER_AGENT],
+        headers.get("Origin", "")[:MAX_ORIGIN],
+        int(retry) if retry is not None and retry.isascii() and retry.isdecimal() and len(retry) < 7 else 0,
+    )
+    try:
+        return _encode(via)
+    except UnicodeEncodeError:  # header bytes that are no UTF-8
+        return _encode(Via(path, ip, _legible(via.user_agent), _legible(via.origin), via.retry))
+
+
+def _legible(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+def client_ip(peer: str, headers: CIMultiDictProxy[str], trusted: Sequence[Network]) -> str:
+    """The peer; behind trusted proxies the right-most hop of `X-Forwarded-For` that is none of them.
+
+    Where a hop cannot be read, the last one that could be stands: whatever is left of it may be invented.
+    """
+    ip = _normal(peer)
+    if not trusted or not _is_trusted(ip, tuple(trusted)):
+        return ip
+    hops = ",".join(headers.getall("X-Forwarded-For", ())).split(",")
+    for hop in reversed(hops):
+        try:
+            address = _address(hop.strip())
+        except ValueError:
+            break
+        ip = str(address)
+        if not _is_trusted(ip, tuple(trusted)):
+            break
+    return ip
+
+
+@lru_cache(maxsize=4096)
+def _normal(peer: str) -> str:
+    """IPv4 in IPv6 as IPv4; a text that is no address as it is."""
+    try:
+        return str(_address(peer))
+    except ValueError:
+        return peer
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address, also `1.2.3.4:5678`, `[::1]` and `[::1]:5678`. Raises ValueError."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+@lru_cache(maxsize=4096)
+def _is_trusted(ip: str, trusted: tuple[Network, ...]) -> bool:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    return any(address in network for network in trusted)
