@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -20,13 +20,13 @@ from cdpd.cli.output import columns, plural, print_json
 from cdpd.cli.streams import PLACE_FORMS, Place, open_stream, parse_place
 from cdpd.control.client import ControlRefused, NotRunning
 from cdpd.control.contract import DiscardedFilter
-from cdpd.log.errors import LogError
 from cdpd.log.folder import StreamFolder
 
 app = new_app(
     "Events that a hook turned away, or that could not be read, each with the reason; nothing is lost.",
     no_args_is_help=True,
 )
+_NOTHING: Final = "no event was turned away, or none like this"
 CodeOption = Annotated[str | None, typer.Option(help="Only with this code.", show_default=False)]
 ByOption = Annotated[
     str | None, typer.Option(help="Only turned away by this hook, or by ingest.", show_default=False)
@@ -72,16 +72,13 @@ def ls(
     folder = open_stream(peek_or_stop(config, data_dir).data_dir, "discarded")
     which, first = _filter(folder, code, by, source, message_id, start, to)
     found = _lines(folder, which, first)
-    try:
-        if count:
-            _print_counts(found, json)
-        elif json:
-            for offset, text in found:
-                sys.stdout.write(f'{{"offset":{offset},{text[1:].decode()}\n')
-        else:
-            _print_list(found)
-    except LogError as error:
-        raise CommandError(str(error)) from None
+    if count:
+        _print_counts(found, json)
+    elif json:
+        for offset, text in found:
+            sys.stdout.write(f'{{"offset":{offset},{text[1:].decode()}\n')
+    else:
+        _print_list(found)
 
 
 @app.command(
@@ -109,7 +106,7 @@ def retry(
     json: JsonOption = False,
 ) -> None:
     """Send events that were turned away through the hooks again, once what stopped them was put right."""
-    chosen = any((code, by, source, message_id, start, to))
+    chosen = any(option is not None for option in (code, by, source, message_id, start, to))
     if chosen == everything:
         raise CommandError(
             "say which ones, e.g. --code type_unknown (see cdpd discarded ls --count), or --all for everything"
@@ -152,7 +149,7 @@ def _filter(
 ) -> tuple[DiscardedFilter, Place]:
     """What the options choose, and the place where reading starts."""
     now_ms = time.time_ns() // 1_000_000
-    first = parse_place(start or "beginning", folder, now_ms)
+    first = parse_place("beginning" if start is None else start, folder, now_ms)
     last = parse_place(to, folder, now_ms) if to is not None else Place()
     which = DiscardedFilter(
         code=code,
@@ -195,7 +192,7 @@ def _print_list(found: Iterator[tuple[int, bytes]]) -> None:
     some = iter(rows())
     one = next(some, None)
     if one is None:
-        print("nothing was turned away")
+        print(_NOTHING)
         return
 
     def all_rows() -> Iterator[tuple[object, ...]]:
@@ -218,7 +215,7 @@ def _print_counts(found: Iterator[tuple[int, bytes]], json: bool) -> None:
         rows = [{"by": by, "code": code, "source": source, "count": n} for (by, code, source), n in ordered]
         print_json({"counts": rows, "total": counts.total()})
     elif not ordered:
-        print("nothing was turned away")
+        print(_NOTHING)
     else:
         table = [(n, *key, messages[key].partition("\n")[0]) for key, n in ordered]
         sys.stdout.write(columns(table, ("count", "by", "code", "source", "last message")))

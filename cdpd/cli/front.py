@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import Any, Final
 
 from cdpd.cli.exits import FAILED, MEANINGS, OK, USAGE, CommandError
 from cdpd.cli.registry import BUILT_IN, GROUPS
+from cdpd.log.errors import LogError
 
 _INTRO: Final = """\
 cdpd receives the events of your websites, apps and servers (who did what, when), keeps every one
@@ -24,19 +26,39 @@ Examples:
   cdpd tail --event 'Signed Up'
   cdpd query 'select event, count(*) from events group by 1'
 """
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one command line. BrokenPipeError and KeyboardInterrupt come through."""
+    """Run one command line. BrokenPipeError, KeyboardInterrupt and what is a fault of ours come through."""
     try:
         return _dispatch(arguments)
     except CommandError as error:
         _complain(str(error))
         return error.code
+    except LogError as error:
+        _complain(str(error))
+        return FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _complain(os_error_text(error))
+        return FAILED
     except SystemExit as exit_:  # how typer ends
+        if isinstance(exit_.__context__, BrokenPipeError):
+            raise exit_.__context__ from None
         if isinstance(exit_.code, int):
             return exit_.code
         return OK if exit_.code is None else FAILED
+
+
+def os_error_text(error: OSError) -> str:
+    """What the system refused: of which file, and why."""
+    reason = (error.strerror or str(error)).lower()
+    if error.filename is not None:
+        return f"{error.filename}: {reason}"
+    # The only file without a name that fills a disk is the output.
+    return f"cannot write the output: {reason}" if error.errno in _FULL else reason
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from cdpd.cli.exits import FAILED, CommandError
+from cdpd.cli.exits import FAILED
 from cdpd.cli.lines import look_into
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
-from cdpd.cli.output import columns, end_with_the_pipe, plural, print_json, size_text
+from cdpd.cli.output import columns, plural, print_json, size_text
 from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
 from cdpd.config.data_folder import STREAMS
-from cdpd.log.errors import LogError
+from cdpd.log.reader import Frame, Reader
 from cdpd.timestamp import format_time
 
 app = new_app(
@@ -51,27 +52,28 @@ def cat(
     """Print a stream, one event a line, exactly as stored."""
     folder = open_stream(peek_or_stop(config, data_dir).data_dir, stream)
     now_ms = time.time_ns() // 1_000_000
-    first = parse_place(start or "beginning", folder, now_ms)
+    first = parse_place("beginning" if start is None else start, folder, now_ms)
     last = None if to is None else parse_place(to, folder, now_ms)
-    end_with_the_pipe()
     out = sys.stdout.buffer
+    for frame in _frames(folder.reader(first.position(folder))):
+        if last is not None and last.passed(frame):
+            break
+        for offset, line in enumerate(frame.lines, frame.base):
+
+            def at_ms(line: bytes = line) -> int | None:
+                return look_into(stream, line).at_ms
+
+            if not line or not first.reached(offset, at_ms) or (last and last.reached(offset, at_ms)):
+                continue
+            out.write(b"%d\t%s\n" % (offset, line) if offsets else line + b"\n")
+
+
+def _frames(reader: Reader) -> Iterator[Frame]:
     try:
-        reader = folder.reader(first.position(folder))
         while (piece := reader.read()) is not None:
-            for _, offset, _, line in piece.records():
-
-                def at_ms(line: bytes = line) -> int | None:
-                    return look_into(stream, line).at_ms
-
-                if not first.reached(offset, at_ms):
-                    continue
-                if last is not None and last.reached(offset, at_ms):
-                    return
-                out.write(b"%d\t%s\n" % (offset, line) if offsets else line + b"\n")
-        out.flush()
-    except LogError as error:
-        out.flush()
-        raise CommandError(str(error)) from None
+            yield from piece.frames
+    finally:
+        reader.close()
 
 
 @app.command(epilog=examples("cdpd log ls", "cdpd log ls events --json"))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import msgspec
 
@@ -78,17 +77,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
-def end_with_the_pipe() -> None:
-    """For commands that only print: end silently once nobody reads any more (`cdpd log cat … | head`)."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-
-
 def plural(count: int, noun: str) -> str:
     """`1 event`, `2 events`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def dump_lines(values: Sequence[Any]) -> None:
-    """Each value as one line of JSON."""
-    for value in values:
-        sys.stdout.write(msgspec.json.encode(value).decode() + "\n")

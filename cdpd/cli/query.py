@@ -14,7 +14,6 @@ from cdpd.cli.exits import USAGE, CommandError
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, examples, new_app
 from cdpd.cli.output import plural
-from cdpd.log.errors import LogError
 
 app = new_app()
 
@@ -51,8 +50,6 @@ def query(
             _print(archive.ask(text), json, csv)
     except QueryError as error:
         raise CommandError(str(error), USAGE) from None
-    except LogError as error:
-        raise CommandError(str(error)) from None
 
 
 def _print(table: Table, json: bool, csv: bool) -> None:

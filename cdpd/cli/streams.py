@@ -14,6 +14,7 @@ from cdpd.config.duration import parse_duration
 from cdpd.config.problem import did_you_mean
 from cdpd.event import BEGINNING, Position
 from cdpd.log.folder import StreamFolder
+from cdpd.log.reader import Frame
 from cdpd.timestamp import parse_time
 
 PLACE_FORMS: Final = "an offset (1234), a time (2026-01-31T12:00:00Z), an age (15m, 7d), beginning or now"
@@ -57,6 +58,12 @@ class Place:
             return self.offset is None or offset >= self.offset
         at = at_ms()
         return at is None or at >= self.ms
+
+    def passed(self, frame: Frame) -> bool:
+        """Whether everything from this frame on is at or after the place: log times never go back."""
+        if self.ms is not None:
+            return frame.first_ms >= self.ms
+        return self.offset is not None and frame.base >= self.offset
 
 
 def parse_place(text: str, folder: StreamFolder, now_ms: int) -> Place:

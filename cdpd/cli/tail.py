@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sys
 import time
@@ -11,13 +10,11 @@ from typing import Annotated
 
 import typer
 
-from cdpd.cli.exits import CommandError
 from cdpd.cli.lines import Line, look_into, pretty
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
-from cdpd.cli.output import coloured, end_with_the_pipe
+from cdpd.cli.output import coloured
 from cdpd.cli.streams import FromOption, Place, open_stream, parse_place
-from cdpd.log.errors import LogError
 from cdpd.log.folder import StreamFolder
 
 app = new_app()
@@ -46,7 +43,7 @@ def tail(
 ) -> None:
     """Watch events as they arrive, until Ctrl-C. Without --from: those that arrive from now on."""
     folder = open_stream(peek_or_stop(config, data_dir).data_dir, stream)
-    place = parse_place(start or "now", folder, time.time_ns() // 1_000_000)
+    place = parse_place("now" if start is None else start, folder, time.time_ns() // 1_000_000)
 
     def wanted(line: Line) -> bool:
         return (
@@ -56,11 +53,9 @@ def tail(
             and (user is None or line.who == user)
         )
 
-    end_with_the_pipe()
-    try:
-        asyncio.run(_follow(folder, stream, place, wanted, json))
-    except LogError as error:
-        raise CommandError(str(error)) from None
+    import asyncio
+
+    asyncio.run(_follow(folder, stream, place, wanted, json))
 
 
 async def _follow(
