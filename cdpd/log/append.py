@@ -46,13 +46,13 @@ class FrameContent(Struct):
     config_id: int
     content: bytes
     count: int
-    first_ms: int | None
-    last_ms: int | None
-    cursor: Cursor | None
-    origins: Sequence[int] | None
-    continues: bool
     units: range
     """Which appends end in this frame."""
+    first_ms: int | None = None
+    last_ms: int | None = None
+    cursor: Cursor | None = None
+    origins: Sequence[int] | None = None
+    continues: bool = False
 
     def encode(
         self, codec: Codec, before_ms: int, now_ms: int, cursor: Cursor | None
@@ -84,21 +84,15 @@ def lay_out(units: Sequence[Unit], offset: int, epoch: int) -> list[FrameContent
     def close_shared(until: int) -> None:
         nonlocal size, count
         if count:
-            config_id = units[shared_from].config_id
             frames.append(
                 FrameContent(
-                    offset - count,
-                    epoch,
-                    config_id,
-                    b"".join(shared),
-                    count,
-                    None,
-                    None,
-                    None,
-                    None,
-                    False,
-                    range(shared_from, until),
-                )  # fmt: skip
+                    base=offset - count,
+                    epoch=epoch,
+                    config_id=units[shared_from].config_id,
+                    content=b"".join(shared),
+                    count=count,
+                    units=range(shared_from, until),
+                )
             )
             shared.clear()
             size = count = 0

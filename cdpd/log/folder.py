@@ -15,10 +15,9 @@ from msgspec import Struct
 from cdpd.event import BEGINNING, Position
 from cdpd.log.files import Files, OsFiles
 from cdpd.log.index import Index, build_index, sealed_index
-from cdpd.log.lineage import position_of
+from cdpd.log.lineage import known_lineage, position_of
 from cdpd.log.mark import Mark, read_mark
 from cdpd.log.reader import Reader, Slice
-from cdpd.log.recovery import known_lineage
 from cdpd.log.segment import segment_bases, segment_path
 from cdpd.log.verify import verify
 
@@ -113,6 +112,8 @@ class StreamFolder:
 
     def _indexed(self, mark: Mark) -> Iterator[tuple[SegmentInfo, Index | None]]:
         bases = self._bases(mark)
+        if not bases:
+            return
         for base, end in zip(bases, [*bases[1:], mark.end], strict=True):
             path = segment_path(self.path, base)
             sealed = base != bases[-1]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from cdpd.event import BEGINNING, Position
 from cdpd.log.errors import InvalidCursor
+from cdpd.log.files import Files
 from cdpd.log.frame import Start
 from cdpd.log.mark import Mark
+from cdpd.log.segment import read_lineage
 
 
 def check_position(position: Position, lineage: Sequence[Start], mark: Mark, folder: Path) -> None:
@@ -47,3 +49,12 @@ def pruned(lineage: Sequence[Start], begin: int) -> list[Start]:
     while first + 1 < len(lineage) and lineage[first + 1].base < begin:
         first += 1
     return list(lineage[first:])
+
+
+def known_lineage(files: Files, folder: Path, bases: Sequence[int]) -> list[Start]:
+    """The lineage of the newest of these segments that can be read."""
+    for base in reversed(bases):
+        lineage = read_lineage(files, folder, base)
+        if lineage is not None:
+            return lineage
+    return []

@@ -9,13 +9,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from cdpd.event import BEGINNING, Position
-from cdpd.log.errors import Damage, InvalidCursor, LogError
+from cdpd.log.errors import Damage, InvalidCursor, LogError, NoLongerKept
 from cdpd.log.files import Files, OsFiles, ReadableFile
-from cdpd.log.frame import HAS_HOLES, BadFrame, Codec, Cursor, Start
+from cdpd.log.frame import HAS_HOLES, BadFrame, Codec, Cursor
 from cdpd.log.index import load_index
-from cdpd.log.lineage import check_position
+from cdpd.log.lineage import check_position, known_lineage
 from cdpd.log.mark import Mark, read_mark
-from cdpd.log.segment import Place, read_lineage, read_lines, read_place, segment_bases, segment_path
+from cdpd.log.segment import Place, read_lines, read_place, segment_bases, segment_path
 
 
 class Frame(Struct, frozen=True):
@@ -61,7 +61,10 @@ class Slice(Struct, frozen=True):
 
 
 class Reader:
-    """Reads on from `position`. `mark` tells the durable end; by default it is read from the folder."""
+    """Reads on from `position`. `mark` tells the durable end; by default it is read from the folder.
+
+    Holds no lock: segments that retention removes under it become a clear error (NoLongerKept).
+    """
 
     def __init__(
         self,
@@ -76,17 +79,20 @@ class Reader:
         self._files: Files = files or OsFiles()
         self._mark = mark or self._read_mark
         self._codec = Codec()
-        self._checked = position == BEGINNING
+        self._checked: int | None = None
+        """The mark's epoch when the position was last checked against the lineage."""
         self._file: ReadableFile | None = None
-        self._segment = -1
+        self._segment = 0
         self._next_base: int | None = None
         self._at = 0
-        self._offset = 0  # of the frame at _at
+        self._offset = 0
+        """Of the frame at `_at`."""
 
     def _read_mark(self) -> Mark | None:
         return read_mark(self._files, self.folder)
 
     def close(self) -> None:
+        """Close the file that is open; reading on opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -94,13 +100,13 @@ class Reader:
     def seek(self, position: Position) -> None:
         """Read on from another position of this stream."""
         self.close()
-        self.position = position
+        self.position, self._checked = position, None
 
     def read(self, max_lines: int = 1000, max_bytes: int = 1 << 20) -> Slice | None:
         """The next frames, at least one and then up to the bounds; None at the durable end.
 
         Raises Damage where the bytes below the durable end are wrong, InvalidCursor where `position` is
-        not of this log; the position then stays.
+        not of this log, NoLongerKept where retention removed what it points at; the position then stays.
         """
         mark = self._mark()
         if mark is None:
@@ -109,7 +115,7 @@ class Reader:
             raise LogError(
                 f"{self.folder} has segments but no durable mark: start the daemon once to recover it"
             )
-        if not self._checked:
+        if self._checked != mark.epoch or mark.end < self.position.offset:
             self._check(mark)
         if self.position.offset >= mark.end:
             return None
@@ -118,7 +124,7 @@ class Reader:
         while self.position.offset < mark.end and lines < max_lines and size < max_bytes:
             try:
                 frame, length = self._next(mark)
-            except Damage:
+            except (Damage, InvalidCursor):
                 if frames:
                     break  # what is good goes out first; the next read says what is wrong
                 raise
@@ -126,77 +132,82 @@ class Reader:
             lines += frame.count
             size += length
             self.position = frame.end
-        return Slice(frames, start if start.offset else Position(frames[0].base, start.epoch), self.position)
+        if start == BEGINNING and frames[0].base:
+            start = Position(offset=frames[0].base, epoch=frames[0].epoch)
+        return Slice(frames, start, self.position)
 
     def _check(self, mark: Mark) -> None:
-        lineage = self._lineage(mark)
-        check_position(self.position, lineage, mark, self.folder)
-        self._checked = True
+        bases = [base for base in segment_bases(self._files, self.folder) if base <= mark.segment]
+        if bases and self.position != BEGINNING:
+            self._check_kept(self.position.offset, bases)
+        check_position(self.position, known_lineage(self._files, self.folder, bases), mark, self.folder)
+        self._checked = mark.epoch
 
-    def _lineage(self, mark: Mark) -> list[Start]:
-        return (read_lineage(self._files, self.folder, mark.segment) if mark.size else None) or []
+    def _check_kept(self, offset: int, bases: list[int]) -> None:
+        if offset < bases[0]:
+            raise NoLongerKept(
+                f"{self.folder}: position {self.position} is no longer kept: the log begins at offset {bases[0]} "
+                "(retention removed what was before). Start again from the beginning or from now"
+            )
 
     def _next(self, mark: Mark) -> tuple[Frame, int]:
+        """The next frame with lines, and its uncompressed size."""
         try:
             return self._step(mark)
         except (BadFrame, FileNotFoundError):
-            # The file may have been replaced under us (a segment without events is): look again by name.
+            # Removed by retention or replaced under us, or the index is wrong: look again, by name, from the start.
             self.close()
             mark = self._mark() or mark
         try:
-            return self._step(mark)
+            return self._step(mark, trust_index=False)
         except FileNotFoundError as error:
-            raise Damage(
-                Path(error.filename or self.folder), 0, "the segment is missing", self.position.offset
-            ) from error
-        except BadFrame as error:
-            at, segment = self._at, self._segment
             self.close()
-            raise Damage(segment_path(self.folder, segment), at, str(error), self.position.offset) from error
+            path = Path(error.filename or self.folder)
+            raise Damage(path, 0, "the segment is missing", self.position.offset) from error
+        except BadFrame as error:
+            at, segment, offset = self._at, self._segment, self._offset
+            self.close()
+            raise Damage(segment_path(self.folder, segment), at, str(error), offset) from error
 
-    def _step(self, mark: Mark) -> tuple[Frame, int]:
+    def _step(self, mark: Mark, *, trust_index: bool = True) -> tuple[Frame, int]:
         offset = self.position.offset
         if self._file is None:
-            self._locate(mark)
+            self._locate(mark, trust_index)
         while True:
             if self._next_base is None and self._segment < mark.segment:
-                self._next_base = self._following(mark)
+                self._next_base = self._following()
             if self._next_base is not None and self._offset >= self._next_base:
+                # What this segment has from here on is void: a failed write that could not be cut back.
                 self._open(self._next_base)
                 continue
             assert self._file is not None
-            limit = mark.size if self._segment == mark.segment else self._file.size()
+            live = self._segment == mark.segment
+            limit = mark.size if live else self._file.size()
             place = read_place(self._file, self._at, limit, segment_path(self.folder, self._segment))
-            if place.header.base != self._offset:
-                raise BadFrame(f"a frame for offset {place.header.base} stands where {self._offset} belongs")
-            if place.header.end > offset:
-                lines = read_lines(self._file, place, self._codec)
-                self._pass(place)
-                return _trimmed(place, lines, offset), place.header.content_length
-            self._pass(place)
+            header = place.header
+            if header.base != self._offset:
+                raise BadFrame(f"a frame for offset {header.base} stands where {self._offset} belongs")
+            if header.end > (mark.end if self._next_base is None else self._next_base):
+                raise BadFrame(f"a frame goes up to offset {header.end}, past the end of its segment")
+            frame = None
+            if header.end > offset:
+                frame = _trimmed(place, read_lines(self._file, place, self._codec), offset)
+            self._at, self._offset = place.after, header.end
+            if frame is not None:
+                return frame, header.content_length
 
-    def _pass(self, place: Place) -> None:
-        self._at = place.after
-        self._offset = place.header.end
-
-    def _locate(self, mark: Mark) -> None:
+    def _locate(self, mark: Mark, trust_index: bool) -> None:
         """Open the segment of the position and go near it, with the index where there is one."""
         bases = [base for base in segment_bases(self._files, self.folder) if base <= mark.segment]
         if not bases:
             raise FileNotFoundError(2, "no segment", str(segment_path(self.folder, mark.segment)))
-        if self.position == BEGINNING:
-            self.position = Position(offset=bases[0], epoch=0)
-        offset = self.position.offset
-        if offset < bases[0]:
-            raise InvalidCursor(
-                f"{self.folder}: position {self.position} is no longer kept: the log begins at offset {bases[0]} "
-                "(retention removed what was before). Start again from the beginning or from now"
-            )
-        base = bases[bisect_right(bases, offset) - 1]
-        self._open(base)
-        if base < mark.segment:
-            index = load_index(self._files, self.folder, base)
-            if index is not None:
+        offset = bases[0] if self.position == BEGINNING else self.position.offset
+        self._check_kept(offset, bases)
+        here = bisect_right(bases, offset) - 1
+        self._open(bases[here])
+        if trust_index and here + 1 < len(bases):
+            index = load_index(self._files, self.folder, bases[here])
+            if index is not None and index.end == bases[here + 1]:
                 entry = index.seek(offset)
                 self._at, self._offset = entry.at, entry.offset
 
@@ -206,12 +217,13 @@ class Reader:
         self._segment, self._next_base, self._at, self._offset = base, None, 0, base
         self._file = self._files.open(path)
 
-    def _following(self, mark: Mark) -> int:
+    def _following(self) -> int:
+        """Base of the segment after the open one, which has to be there still: else what follows is not known."""
         bases = segment_bases(self._files, self.folder)
-        later = [base for base in bases if self._segment < base <= mark.segment]
-        if not later:
-            raise FileNotFoundError(2, "no segment", str(segment_path(self.folder, mark.segment)))
-        return later[0]
+        here = bisect_right(bases, self._segment)
+        if not here or bases[here - 1] != self._segment or here == len(bases):
+            raise FileNotFoundError(2, "no segment", str(segment_path(self.folder, self._segment)))
+        return bases[here]
 
 
 def _trimmed(place: Place, lines: list[bytes], offset: int) -> Frame:

@@ -7,17 +7,18 @@ Another boot: what is whole and valid is kept. Rules: ARCHITECTURE, The log, Rec
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct, field
 
 from cdpd.log.files import Files
 from cdpd.log.frame import CONTINUES, BadFrame, Codec, Cursor, Start
 from cdpd.log.index import index_path
+from cdpd.log.lineage import known_lineage
 from cdpd.log.mark import Mark, read_mark
 from cdpd.log.segment import (
     NEW_SUFFIX,
     Place,
-    read_lineage,
     read_lines,
     read_opening,
     read_place,
@@ -26,7 +27,7 @@ from cdpd.log.segment import (
     walk,
 )
 
-CUT_SUFFIX = ".cut"
+CUT_SUFFIX: Final = ".cut"
 
 
 class Recovered(Struct):
@@ -125,15 +126,6 @@ def recover(files: Files, folder: Path, *, floor: int, target: int | None) -> Re
         damaged=damaged,
         reports=search.reports,
     )
-
-
-def known_lineage(files: Files, folder: Path, bases: list[int]) -> list[Start]:
-    """The lineage of the newest of these segments that can be read."""
-    for base in reversed(bases):
-        lineage = read_lineage(files, folder, base)
-        if lineage is not None:
-            return lineage
-    return []
 
 
 def _last_segment(search: _Search, bases: list[int]) -> _Found:

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from cdpd.log.files import Files
-from cdpd.log.index import index_path, load_index, sealed_index, write_index
+from cdpd.log.index import build_index, index_path, sealed_index, write_index
 from cdpd.log.segment import segment_bases, segment_path
 
 
@@ -47,16 +47,16 @@ def retain(
     Stops at the first segment that somebody needs. Raises OSError.
     """
     bases = [base for base in segment_bases(files, folder) if base <= live]
-    sizes = [_size(files, segment_path(folder, base)) for base in bases]
-    total = sum(sizes)
+    total = 0 if rule.keep_bytes is None else sum(_size(files, segment_path(folder, base)) for base in bases)
     removed: list[Removed] = []
-    for base, end, size in zip(bases, bases[1:], sizes, strict=False):
+    for base, end in pairwise(bases):
         if not _expired(files, folder, rule, base, end, total, now_ms):
             break
         held = {who: offset for who, offset in needed.items() if offset < end}
         if held:
             return Retained(removed, held)
         path = segment_path(folder, base)
+        size = _size(files, path)
         files.remove(path)
         # One after the other also on the disk: after a power loss there is no gap in the middle.
         files.sync_folder(folder)
@@ -71,8 +71,8 @@ def make_indexes(files: Files, folder: Path, live: int) -> None:
     bases = [base for base in segment_bases(files, folder) if base <= live]
     names = set(files.names(folder))
     for base, end in pairwise(bases):
-        if index_path(folder, base).name not in names or load_index(files, folder, base) is None:
-            index = sealed_index(files, folder, base, end)
+        if index_path(folder, base).name not in names:
+            index = build_index(files, folder, base, end)
             if index is not None:
                 write_index(files, folder, index)
     owned = {index_path(folder, base).name for base in bases}

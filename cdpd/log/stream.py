@@ -92,6 +92,7 @@ class Stream:
         self._work = anyio.Event()
         self._advanced: anyio.Event | None = None
         self._closed = False
+        self._closing = anyio.Event()
 
     @property
     def end(self) -> Position:
@@ -128,6 +129,8 @@ class Stream:
         """
         if self._closed:
             raise AppendFailed(f"{self.folder}: the stream is closed")
+        if not lines and cursor is None:
+            return Appended(self._mark.end, self._mark.position)
         size = sum(map(len, lines)) + len(lines)
         groups = self._groups
         if not groups or groups[-1].size + size > _GROUP_BYTES:
@@ -202,7 +205,22 @@ class Stream:
     async def retain(self, rule: Retention, needed: Mapping[str, int]) -> Retained:
         """Remove old sealed segments. `needed`: who → the offset from which on they still read. Raises OSError."""
         async with self._exclusive():
+            if self._quiet_for_too_long(rule, needed):
+                # Nothing new closes this segment, so it is closed now: its lines are not kept past their time.
+                await self._in_thread(self._writer.open_segment, self._clock.monotonic())
+                await self._in_thread(self._writer.publish, self._writer.synced)
+                self._advance(self._writer.synced)
             return await self._in_thread(self._retain, rule, dict(needed), self._clock.now_ms())
+
+    def _quiet_for_too_long(self, rule: Retention, needed: Mapping[str, int]) -> bool:
+        mark = self._writer.synced
+        return (
+            rule.keep is not None
+            and mark.end > mark.segment
+            and mark.last_ms < self._clock.now_ms() - rule.keep * 1000
+            and not self._unpublished
+            and all(offset >= mark.end for offset in needed.values())
+        )
 
     def _retain(self, rule: Retention, needed: Mapping[str, int], now_ms: int) -> Retained:
         make_indexes(self._files, self.folder, self._mark.segment)
@@ -266,15 +284,17 @@ class Stream:
         finally:
             group.done.set()
 
-    def _note(self, units: Sequence[Unit], marks: Sequence[Mark]) -> None:
+    def _note(self, units: Sequence[Unit], marks: Mapping[int, Mark]) -> None:
         self._cursor = self._writer.cursor
-        for unit, mark in zip(units, marks, strict=True):
-            if unit.publish:
+        public = None
+        for i, mark in marks.items():
+            if units[i].publish:
+                public = mark
                 self._unpublished.clear()
-                if mark is not self._mark:
-                    self._advance(mark)
-            elif mark is not self._mark:
+            else:
                 self._unpublished.append(mark)
+        if public is not None:
+            self._advance(public)
 
     async def _settle(self) -> None:
         """Open a new segment where a failed write could not be cut back: that voids it for good."""
@@ -283,7 +303,19 @@ class Stream:
                 await self._in_thread(self._writer.open_segment, self._clock.monotonic())
             except OSError as error:
                 self._report(f"{self.folder}: a failed append cannot be made void yet, trying again: {error}")
-                await self._clock.sleep(_RETRY)
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait a little, or until the stream is closed."""
+
+        async def wait() -> None:
+            await self._clock.sleep(_RETRY)
+            pause.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as pause:
+            pause.start_soon(wait)
+            await self._closing.wait()
+            pause.cancel_scope.cancel()
 
     def _advance(self, mark: Mark) -> None:
         forward = mark.end > self._mark.end
@@ -305,6 +337,7 @@ class Stream:
 
     def _close(self) -> None:
         self._closed = True
+        self._closing.set()
         self._work.set()
 
 

@@ -66,37 +66,31 @@ class Writer:
 
     def commit(
         self, units: Sequence[Unit], now_ms: int, now: float, roll_bytes: int, roll_age: float
-    ) -> list[Mark]:
+    ) -> dict[int, Mark]:
         """Write and sync these appends, and publish the mark up to the last that wants it.
 
-        Returns the mark after each; sets `first`, `end` and `fault` (a unit that cannot be written, which
-        then has no part in it). Raises OSError: none of them is, or will be, served.
+        Returns the mark after each that was written; sets `first`, `end` and `fault` (why one was not: it cannot
+        be, whatever the disk does). Raises OSError: none of them is, or will be, served.
         """
         live = self._live
         if live is not None and (self.synced.size >= roll_bytes or now - live.opened >= roll_age):
             self.seal()
         contents = lay_out(units, self.synced.end, self.epoch)
         if not contents:
-            return [self.synced] * len(units)
+            return {}
         if self._live is None:
             self.open_segment(now)
         before = self.synced, self.cursor
         try:
             after = self._write(contents, now_ms)
-            marks = [after.get(i, before[0]) for i in range(len(units))]
-            for i in range(
-                1, len(units)
-            ):  # a unit without a frame of its own ends where the one before it did
-                if i not in after:
-                    marks[i] = marks[i - 1]
-            public = [mark for unit, mark in zip(units, marks, strict=True) if unit.publish]
+            public = [after[i] for i, unit in enumerate(units) if unit.publish and i in after]
             if public:
                 self.publish(public[-1])
         except OSError:
             self.synced, self.cursor = before
             self.cut_back()
             raise
-        return marks
+        return after
 
     def _write(self, contents: list[FrameContent], now_ms: int) -> dict[int, Mark]:
         """Write, sync and note these frames; the mark after each unit."""
