@@ -31,7 +31,7 @@ app = new_app()
 def tail(
     source: Annotated[str | None, typer.Option(help="Only of this source.", show_default=False)] = None,
     type: Annotated[
-        str | None, typer.Option(help="Only these calls: track, page …", show_default=False)
+        str | None, typer.Option(help="Only this call: track, page, identify …", show_default=False)
     ] = None,
     event: Annotated[str | None, typer.Option(help="Only of this name.", show_default=False)] = None,
     user: Annotated[str | None, typer.Option(help="Only of this user.", show_default=False)] = None,
