@@ -62,8 +62,8 @@ def _ready(text: bytes, place: str, read: int) -> Ready | BadInput:
     try:
         fields = _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        kind = _KINDS.get(text[:1].decode(errors="replace"))
-        if kind is not None and isinstance(error, msgspec.ValidationError):
+        if isinstance(error, msgspec.ValidationError):
+            kind = _KINDS.get(text[:1].decode(errors="replace"), "a number")
             return BadInput(place, f"expected an event, an object like {{…}}, found {kind}")
         return BadInput(place, f"not JSON: {error}")
     problem = type_problem(fields)
