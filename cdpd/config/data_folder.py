@@ -1,10 +1,10 @@
 """The data folder: where it is, what lies where in it, that it is private, and the development daemon's write key.
 
-    log/received/  log/events/  log/discarded/     the streams
-    state.db                                       cursors of destinations, parked events, journal
-    control.sock                                   the control API
-    plugins/NAME/                                  what a plugin instance keeps
-    write_key                                      of a daemon without a configuration
+log/received/  log/events/  log/discarded/     the streams
+state.db                                       cursors of destinations, parked events, journal
+control.sock                                   the control API
+plugins/NAME/                                  what a plugin instance keeps
+write_key                                      of a daemon without a configuration
 """
 
 from __future__ import annotations

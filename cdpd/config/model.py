@@ -50,8 +50,8 @@ class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     write_keys: list[str]
     """What its SDKs are given: says which source an event is from. Several, so that one can be replaced."""
     type: str | None = None
-    """`javascript`, `android`, `ios`, `mobile`, `server` …: decides whether the client's address is filled in
-    (spec/event-spec.md §7). Default: what each request shows."""
+    """`javascript`, `android`, `ios`, `mobile`, `server` …: decides whether the client's address is filled
+    in as the event's `context.ip`. Default: what each request shows."""
     enabled: bool = True
     """False: requests are answered 200 and counted, nothing is kept."""
     hooks: list[str] | None = None
@@ -103,6 +103,7 @@ class LoggingConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     """[logging]"""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is said: this, and what is graver."""
     format: Literal["auto", "json", "pretty"] = "auto"
     """`auto`: pretty on a terminal, JSON elsewhere."""
 

@@ -13,8 +13,9 @@ from cdpd.config.locate import Path as KeyPath
 from cdpd.config.model import Config
 from cdpd.config.plugin_options import chains
 from cdpd.config.shape import Fault
+from cdpd.config.starter import SAMPLE_KEY
 
-SAMPLE_KEYS: Final = frozenset({"wk_dev_website", "YOUR_WRITE_KEY", "write_key", "changeme"})
+SAMPLE_KEYS: Final = frozenset({SAMPLE_KEY, "wk_dev_mobile_app", "YOUR_WRITE_KEY", "write_key", "changeme"})
 """Write keys that stand in documentation and samples: everybody knows them."""
 _DAY: Final = 86400.0
 _SECRET_WORDS: Final = ("secret", "token", "password", "api_key", "private_key", "credential")

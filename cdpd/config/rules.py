@@ -14,9 +14,12 @@ from cdpd.config.address import parse_listen
 from cdpd.config.data_folder import STREAMS
 from cdpd.config.duration import parse_duration, parse_keep
 from cdpd.config.locate import Path
+from cdpd.config.model import HttpConfig
 from cdpd.config.problem import did_you_mean
 from cdpd.config.shape import Fault
 
+DEEPEST: Final = 120
+"""Deepest nesting of an event; DuckDB reads 128 levels, and the line around an event has some of its own."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _WRITE_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -50,10 +53,26 @@ def _values(data: dict[str, Any]) -> Iterator[Fault]:
         value = table(data, *map(str, path[:-1])).get(str(path[-1]))
         if isinstance(value, str):
             yield from _raised(path, check, value)
+    yield from _bounds(table(data, "http"))
     proxies = table(data, "http").get("trusted_proxies")
     for i, proxy in enumerate(proxies if isinstance(proxies, list) else []):
         if isinstance(proxy, str):
             yield from _raised(("http", "trusted_proxies", i), _check_network, proxy)
+
+
+def _bounds(http: dict[str, Any]) -> Iterator[Fault]:
+    depth = http.get("max_depth")
+    if isinstance(depth, int) and depth > DEEPEST:
+        message = f"expected {DEEPEST} at most, found {depth}: `cdpd query` could not read deeper events"
+        yield Fault(("http", "max_depth"), message)
+    largest = http.get("max_batch_bytes", HttpConfig().max_batch_bytes)
+    together = http.get("max_in_flight_bytes", HttpConfig().max_in_flight_bytes)
+    if isinstance(largest, int) and isinstance(together, int) and together < largest:
+        key = "max_in_flight_bytes" if "max_in_flight_bytes" in http else "max_batch_bytes"
+        message = (
+            f"one body may have {largest} bytes, but all together only {together}: it could never be taken"
+        )
+        yield Fault(("http", key), message, "make max_in_flight_bytes many times max_batch_bytes")
 
 
 def _raised(path: Path, check: Callable[[str], object], value: str) -> Iterator[Fault]:

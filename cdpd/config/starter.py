@@ -44,6 +44,10 @@ write_keys = ["{write_key}"]
 """
 
 
+SAMPLE_KEY: Final = "wk_dev_website"
+"""The write key of etc/cdpd.toml, which everybody knows: `cdpd check` warns of it."""
+
+
 def starter(write_key: str) -> str:
     """The text, with this write key."""
     return _TEMPLATE.format(write_key=write_key)

@@ -174,6 +174,16 @@ def test_mistakes_in_every_file_are_reported_together_with_their_own_places(tmp_
             "its prefix: write 10.0.0.0/8",
         ),
         (
+            "[http]\nmax_depth = 121\n",
+            "cdpd.toml:2:13: http.max_depth: expected 120 at most, found 121: "
+            "`cdpd query` could not read deeper events",
+        ),
+        (
+            "[http]\nmax_in_flight_bytes = 1000\n",
+            "cdpd.toml:2:23: http.max_in_flight_bytes: one body may have 4194304 bytes, but all together only 1000: "
+            "it could never be taken; make max_in_flight_bytes many times max_batch_bytes",
+        ),
+        (
             '[logging]\nlevel = "warn"\n',
             'cdpd.toml:2:9: logging.level: expected "debug", "info", "warning" or "error", found "warn"; '
             'did you mean "warning"?',

@@ -1,0 +1,85 @@
+"""`cdpd status`, `reload` and `run`: asking a daemon, and what is said where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cdpd.config.problem import ConfigError, Problem
+
+from .conftest import Cdpd, control_server
+
+
+class FakeDaemon:
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+
+    async def status(self) -> dict[str, Any]:
+        return {
+            "state": "running",
+            "listen": ["http://127.0.0.1:8080"],
+            "uptime_seconds": 12345,
+            "streams": {"received": {"begin": 0, "end": 1200}, "events": {"begin": 0, "end": 7}},
+            "destinations": {},
+            "counters": {"cdpd_requests_total": {"/v1/batch,200": 3}},
+        }
+
+    async def reload(self) -> dict[str, Any]:
+        if self.failure:
+            raise self.failure
+        return {"changed": ["sources"], "needs_restart": [], "warnings": []}
+
+
+def test_status_shows_every_part(cdpd: Cdpd, tmp_path: Path) -> None:
+    with control_server(tmp_path, FakeDaemon()):
+        ran = cdpd("status", "--data-dir", tmp_path)
+        machine = cdpd("status", "--json", "--data-dir", tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[:3] == [
+        "state           running",
+        "listen          http://127.0.0.1:8080",
+        "uptime seconds  12345",
+    ]
+    table = ran.lines[ran.lines.index("streams") :]
+    assert table[1].split() == ["begin", "end"]
+    assert table[2].split() == ["received", "0", "1,200"]
+    assert machine.json["streams"]["received"]["end"] == 1200
+
+
+def test_reload_tells_what_changed(cdpd: Cdpd, tmp_path: Path) -> None:
+    with control_server(tmp_path, FakeDaemon()):
+        ran = cdpd("reload", "--data-dir", tmp_path)
+        assert (ran.code, ran.lines[0]) == (0, "reloaded")
+        assert any(line.split() == ["changed", "sources"] for line in ran.lines)
+        assert cdpd("reload", "--json", "--data-dir", tmp_path).json["changed"] == ["sources"]
+
+
+def test_reload_of_a_wrong_configuration_names_the_mistakes(cdpd: Cdpd, tmp_path: Path) -> None:
+    daemon = FakeDaemon()
+    daemon.failure = ConfigError(
+        [Problem("unknown key", "cdpd.toml", 2, 1, "http.lisen", 'did you mean "listen"?')]
+    )
+    with control_server(tmp_path, daemon):
+        ran = cdpd("reload", "--data-dir", tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "cdpd: the configuration is wrong; nothing was changed:\n"
+        '  cdpd.toml:2:1: http.lisen: unknown key; did you mean "listen"?\n'
+    )
+
+
+def test_without_a_daemon_they_exit_3_and_say_what_to_do(cdpd: Cdpd, tmp_path: Path) -> None:
+    for command in ("status", "reload"):
+        ran = cdpd(command, "--data-dir", tmp_path / "nowhere")
+        assert (ran.code, ran.out) == (3, "")
+        assert ran.err == (
+            f"cdpd: no daemon is running on {tmp_path / 'nowhere'}; start one with `cdpd run`, "
+            "or name its folder with --data-dir\n"
+        )
+
+
+def test_run_refuses_an_address_that_is_none(cdpd: Cdpd) -> None:
+    ran = cdpd("run", "--listen", "8080")
+    assert ran.code == 2
+    assert ran.err.startswith("cdpd: --listen: '8080' is no address to listen on: write HOST:PORT")
+    assert list(Path().iterdir()) == []
