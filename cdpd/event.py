@@ -57,8 +57,9 @@ class Received(Struct, frozen=True):
     """What ingest noted of an event: when, by which request, and where it stands in `received`."""
 
     at_ms: int
-    """Arrival by the server's clock, milliseconds since the epoch."""
+    """Arrival by the server's clock, milliseconds since the epoch; of a retried event its first arrival."""
     position: Position
+    """Of its own line: a reader of `received` that starts there begins with it."""
     message_id: str
     source: str
     sent_at: object = None
@@ -66,6 +67,8 @@ class Received(Struct, frozen=True):
     via: Via = Via()
     retry_of: int | None = None
     """The `received` offset that this line repeats, when it came by `cdpd discarded retry`."""
+    log_ms: int = 0
+    """Log time: when the line was appended to `received`; never goes back along the stream."""
 
 
 class Violation(Struct, frozen=True):
@@ -80,27 +83,41 @@ class Violation(Struct, frozen=True):
 class Event(Section):
     """One call. Read `event.user_id`, `event["userId"]`, `event.context["ip"]`; write the same way."""
 
-    __slots__ = ("options", "received", "violations")
+    __slots__ = ("_options", "received", "violations")
 
     received: Received | None
     """Set in the pipeline; None for an event read back from the archive."""
     violations: list[Violation]
-    options: Section
-    """In a destination: its own entry of the `integrations` object (empty where that is no object)."""
+    """What hooks found wrong with it, in order."""
+    _options: Section | None
 
     def __init__(self, text: Raw | bytes, received: Received | None = None) -> None:
         super().__init__(text)
         self.received = received
         self.violations = []
-        self.options = Section()
+        self._options = None
 
     @classmethod
     def from_fields(cls, fields: dict[str, Raw], received: Received | None = None) -> Self:
-        """An event from already split fields (the fast path of the pipeline)."""
-        event = cls(Raw(), received)
-        event._text = None
+        """An event from already split fields, which become its own (the fast path of the pipeline)."""
+        event = cls.__new__(cls)
+        event._text = event._parent = event._key = event._options = None
         event._fields = fields  # type: ignore[assignment]  # dict is invariant
+        event._unopened = True
+        event.received = received
+        event.violations = []
         return event
+
+    @property
+    def options(self) -> Section:
+        """In a destination: its own entry of the `integrations` object (empty where that is no object)."""
+        if self._options is None:
+            self._options = Section()
+        return self._options
+
+    @options.setter
+    def options(self, value: Section) -> None:
+        self._options = value
 
     # -- identity and naming; a value that is no string reads as None ------------------------------------
 
@@ -209,6 +226,16 @@ class Event(Section):
         if key == "messageId":
             raise ValueError("messageId is given at ingest and cannot be changed")
         super().__setitem__(key, value)
+
+    def put_raw(self, key: str, text: Raw) -> None:
+        if key == "messageId":
+            raise ValueError("messageId is given at ingest and cannot be changed")
+        super().put_raw(key, text)
+
+    def put_raw_fields(self, fields: dict[str, Raw]) -> None:
+        if fields.get("messageId") != self._read().get("messageId"):
+            raise ValueError("messageId is given at ingest and cannot be changed or removed")
+        super().put_raw_fields(fields)
 
     def __delitem__(self, key: str) -> None:
         if key == "messageId":

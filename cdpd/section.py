@@ -22,11 +22,18 @@ Node = Union["Section", "Items"]
 
 
 def decode_value(raw: Raw) -> Any:
-    """Plain Python for a JSON text; a number too large for a float reads as infinity."""
+    """Plain Python for a JSON text; a number too large for a float, or of over 4,300 digits, reads as infinity."""
     try:
         return _decode_any(raw)
     except msgspec.DecodeError:
-        return json.loads(bytes(raw))
+        return json.loads(bytes(raw), parse_int=_integer)
+
+
+def _integer(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:  # more digits than Python converts
+        return float(text)
 
 
 def encode_value(value: object) -> Raw:
@@ -91,15 +98,18 @@ class _Base:
 class Section(_Base, MutableMapping[str, Any]):
     """A JSON object. Nested objects and arrays come out as Section and Items; assigned values are copied."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_fields", "_unopened")
 
     _fields: dict[str, Raw | Node] | None
+    _unopened: bool
+    """Every field is still text: none was opened, so they can be handed out and encoded as they are."""
 
     def __init__(self, text: Raw | bytes | None = None, parent: _Base | None = None) -> None:
         self._text = Raw(b"{}") if text is None else text if isinstance(text, Raw) else Raw(text)
         self._parent = parent
         self._key = None
         self._fields = None
+        self._unopened = True
 
     @classmethod
     def detached(cls, parent: _Base, key: str) -> Section:
@@ -117,12 +127,29 @@ class Section(_Base, MutableMapping[str, Any]):
 
     def _put(self, key: str, value: _Base) -> None:
         self._read()[key] = value  # type: ignore[assignment]  # _Base is a Section or an Items
+        self._unopened = False
 
     def raw(self) -> Raw:
         if self._text is None:
-            fields = self._read()
-            self._text = Raw(_encode({k: v if isinstance(v, Raw) else v.raw() for k, v in fields.items()}))
+            self._text = Raw(_encode(self._fields if self._unopened else self.raw_fields()))
         return self._text
+
+    def raw_fields(self) -> dict[str, Raw]:
+        """Every field's JSON text, in order; a dict of the caller's own (see `put_raw_fields`)."""
+        fields = self._read()
+        if self._unopened:
+            return fields.copy()  # type: ignore[return-value]  # unopened: all of them are Raw
+        return {key: value if isinstance(value, Raw) else value.raw() for key, value in fields.items()}
+
+    def put_raw_fields(self, fields: dict[str, Raw]) -> None:
+        """Replace all fields by these texts, which become the section's own.
+
+        The quick way for a hook that changes many: read `raw_fields()`, change the dict, put it back. The
+        caller vouches that each text is valid JSON on one line.
+        """
+        self._fields = fields  # type: ignore[assignment]  # dict is invariant
+        self._unopened = True
+        self._touch()
 
     def raw_field(self, key: str) -> Raw | None:
         """The JSON text of one field, undecoded, or None."""
@@ -141,6 +168,7 @@ class Section(_Base, MutableMapping[str, Any]):
         opened = self._open(value)
         if isinstance(opened, Section | Items):
             self._read()[key] = opened
+            self._unopened = False
         return opened
 
     def __setitem__(self, key: str, value: object) -> None:

@@ -1,0 +1,147 @@
+"""Fills in `context.ip` with the client's address, for events that come from people's devices.
+
+Source: wire.md §10 and event-spec.md §7. An address that the event has already is never overwritten, `0.0.0.0`
+(the documented way to opt out) included. Whether an event is from a device: the source's `type` says it where
+one is configured (see CLIENT_TYPES; any other is a server); else the request does: a path in short form, a pixel
+or a beacon, an `Origin` header, or a client library's name in `context.library.name`. Any sender may ask for it
+with `context.direct = true`. `context.direct` never goes further.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from cdpd.event import Event
+from cdpd.hookspecs import hookimpl
+from cdpd.plugins import Plugin, PluginEnv, Source
+
+CLIENT_TYPES: Final = frozenset(
+    "javascript web website browser mobile android ios swift kotlin flutter unity xamarin roku pixel "
+    "react-native react_native amp".split()
+)
+"""Types of sources whose requests come from people's devices (compared in lower case)."""
+CLIENT_LIBRARIES: Final = frozenset(
+    (
+        "analytics.js",
+        "analytics-ios",
+        "analytics-swift",
+        "analytics-kotlin",
+        "analytics-android",
+        "analytics-react-native",
+        "RudderLabs JavaScript SDK",
+    )
+)
+_CLIENT_PATHS: Final = frozenset(("/v1/i", "/v1/t", "/v1/p", "/v1/s", "/v1/g", "/v1/a", "/v1/b"))
+_CLIENT_ROOTS: Final = ("/v1/pixel/", "/pixel/", "/beacon/")
+_NULL: Final = Raw(b"null")
+_TRUE: Final = Raw(b"true")
+
+
+class _Context(Struct):
+    """What is looked at in `context`."""
+
+    ip: Raw | UnsetType = UNSET
+    direct: Raw | UnsetType = UNSET
+    library: Raw | UnsetType = UNSET
+
+
+class _Library(Struct):
+    name: object = None
+
+
+_look_into: Final = msgspec.json.Decoder(_Context).decode
+_decode_library: Final = msgspec.json.Decoder(_Library).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+
+
+class Ip(Plugin):
+    """Fills in `context.ip` for events from people's devices."""
+
+    class Config(Struct, forbid_unknown_fields=True, frozen=True):
+        enabled: bool = True
+        """False: no address is filled in."""
+        anonymize: bool = False
+        """Every address, filled in or sent, loses its end: the last octet of IPv4, the last 80 bits of IPv6."""
+
+    def __init__(self, config: Any, env: PluginEnv) -> None:
+        super().__init__(config, env)
+        self._enabled: bool = config.enabled
+        self._anonymize: bool = config.anonymize
+
+    @hookimpl
+    def cdpd_enrich(self, event: Event, source: Source) -> None:
+        raw = event.raw_field("context")
+        text = b"" if raw is None else bytes(raw)
+        if raw is None or text[0] != 0x7B:
+            if self._enabled and self._from_device(event, source, None):
+                self._fill(event)
+            return
+        seen = _look_into(raw)
+        if seen.direct is not UNSET:
+            direct = seen.direct == _TRUE
+            del event.context["direct"]
+        else:
+            direct = False
+        if seen.ip is UNSET or seen.ip in (_NULL, _EMPTY_STRING):
+            if not self._enabled or not (direct or self._from_device(event, source, seen)):
+                return
+            if seen.ip is UNSET and seen.direct is UNSET:
+                address = self._address(event)
+                if address:  # put at the end, without taking the section apart
+                    inner = text[1:-1]
+                    comma = b"," if inner.strip() else b""
+                    event.put_raw("context", Raw(b'{%b%b"ip":"%b"}' % (inner, comma, address.encode())))
+            else:
+                self._fill(event)
+        elif self._anonymize:
+            self._shorten(event, seen.ip)
+
+    def _fill(self, event: Event) -> None:
+        address = self._address(event)
+        if address:
+            event.context["ip"] = address
+
+    def _address(self, event: Event) -> str:
+        """The client's address; "" where there is none that may be shown."""
+        assert event.received is not None
+        address = event.received.via.ip
+        try:
+            found = ipaddress.ip_address(address) if self._anonymize or not address.isascii() else None
+        except ValueError:
+            return ""
+        return address if found is None else anonymous(found)
+
+    def _shorten(self, event: Event, ip: Raw) -> None:
+        try:
+            address = ipaddress.ip_address(_decode_text(ip))
+        except (msgspec.DecodeError, ValueError):
+            return  # not an address: it stays as it was sent
+        event.context["ip"] = anonymous(address)
+
+    def _from_device(self, event: Event, source: Source, context: _Context | None) -> bool:
+        if source.type is not None:
+            return source.type.lower() in CLIENT_TYPES
+        assert event.received is not None
+        via = event.received.via
+        if via.origin or via.path in _CLIENT_PATHS or via.path.startswith(_CLIENT_ROOTS):
+            return True
+        if context is None or context.library is UNSET or bytes(context.library)[0] != 0x7B:
+            return False
+        name = _decode_library(context.library).name
+        return isinstance(name, str) and name in CLIENT_LIBRARIES
+
+
+_EMPTY_STRING: Final = Raw(b'""')
+
+
+def anonymous(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Without the last octet (IPv4) or the last 80 bits (IPv6)."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    bits = 8 if isinstance(address, ipaddress.IPv4Address) else 80
+    kept = int(address) >> bits << bits
+    return str(type(address)(kept))

@@ -1,0 +1,134 @@
+"""Chains: the hook plugins of a configuration, and for each source the order in which they run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
+
+from cdpd.config.model import Config
+from cdpd.config.plugin_options import Catalogue
+from cdpd.pipeline.instance import HookError, Instance, make_instance
+from cdpd.plugins import PluginEnv, Source
+
+if TYPE_CHECKING:
+    from aiohttp.web import AbstractRouteDef
+
+__all__ = ["Chain", "Chains", "HookError", "Instance"]
+
+
+class Chain(Struct, frozen=True):
+    """A source and its hooks, in order."""
+
+    source: Source
+    hooks: list[Instance]
+
+
+class Chains:
+    """Made by `build`; `startup` before the first event, `shutdown` after the last."""
+
+    def __init__(self, instances: dict[str, Instance], sources: dict[str, Chain]) -> None:
+        self.instances = instances
+        """By name, in the order of their first mention."""
+        self._sources = sources
+
+    @classmethod
+    def build(
+        cls,
+        config: Config,
+        catalogue: Catalogue,
+        env: Callable[[str], PluginEnv],
+        previous: Chains | None = None,
+    ) -> Self:
+        """The chains of a configuration. An instance whose plugin and options did not change is `previous`'s.
+
+        Raises HookError for a plugin that is not there, cannot be loaded or breaks the contract.
+        """
+        installed = catalogue.hooks()
+        lists = [config.pipeline.hooks, *(s.hooks for s in config.sources.values() if s.hooks is not None)]
+        instances: dict[str, Instance] = {}
+        for name in dict.fromkeys(name for names in lists for name in names):
+            options = dict(config.hooks.get(name, {}))
+            kind = options.pop("use", name)
+            before = previous.instances.get(name) if previous is not None else None
+            if before is not None and (before.kind, before.options) == (kind, options):
+                instances[name] = before
+                continue
+            if kind not in installed:
+                raise HookError(f"there is no hook {kind!r}; `cdpd plugins` lists those installed")
+            instances[name] = make_instance(name, kind, options, installed[kind], env)
+        sources = {
+            name: Chain(
+                Source(name, source.type),
+                [
+                    instances[hook]
+                    for hook in (config.pipeline.hooks if source.hooks is None else source.hooks)
+                ],
+            )
+            for name, source in config.sources.items()
+        }
+        return cls(instances, sources)
+
+    def of(self, source: str) -> Chain | None:
+        """A source's chain; None where the source is not configured."""
+        return self._sources.get(source)
+
+    async def startup(self) -> None:
+        """Start every instance that does not run yet. Raises HookError; what it started is then stopped again."""
+        begun: list[Instance] = []
+        for instance in self.instances.values():
+            if instance.started:
+                continue
+            try:
+                if instance.startup is not None:
+                    result = instance.startup()
+                    if inspect.isawaitable(result):
+                        await result
+            except Exception as error:
+                await _stop(begun)
+                reason = f"{type(error).__name__}: {error}"
+                raise HookError(f"hook {instance.name!r} did not start: {reason}") from error
+            instance.started = True
+            begun.append(instance)
+
+    async def shutdown(self, keep: Chains | None = None) -> None:
+        """Stop every running instance, last started first, but those that `keep` has too.
+
+        All are stopped, even where one fails; then raises HookError.
+        """
+        kept = {id(instance) for instance in keep.instances.values()} if keep is not None else set()
+        await _stop([i for i in self.instances.values() if i.started and id(i) not in kept])
+
+    def routes(self) -> dict[str, list[AbstractRouteDef]]:
+        """The HTTP routes of each instance that has any. Raises HookError."""
+        found: dict[str, list[AbstractRouteDef]] = {}
+        for instance in self.instances.values():
+            if instance.routes is None:
+                continue
+            try:
+                routes = list(instance.routes())
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise HookError(f"hook {instance.name!r} cannot say its routes: {reason}") from error
+            if routes:
+                found[instance.name] = routes
+        return found
+
+
+async def _stop(instances: list[Instance]) -> None:
+    failures: list[tuple[Instance, Exception]] = []
+    for instance in reversed(instances):
+        instance.started = False
+        if instance.shutdown is None:
+            continue
+        try:
+            result = instance.shutdown()
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:  # noqa: BLE001 - one plugin's trouble must not keep the others running
+            failures.append((instance, error))
+    if failures:
+        told = "; ".join(f"{i.name!r}: {type(error).__name__}: {error}" for i, error in failures)
+        raise HookError(f"hooks did not stop cleanly: {told}") from failures[0][1]
