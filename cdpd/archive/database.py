@@ -43,7 +43,7 @@ class Table(Struct, frozen=True):
 
     columns: list[str]
     types: list[str]
-    """DuckDB's names, e.g. `VARCHAR`, `TIMESTAMP`, `JSON`."""
+    """DuckDB's names, e.g. `JSON`, `BIGINT`; its versions before 2 only tell `NUMBER` from `STRING` and `JSON`."""
     rows: Iterator[tuple[Any, ...]]
 
 

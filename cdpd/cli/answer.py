@@ -21,7 +21,7 @@ _LOOKED_AT: Final = 1000
 """Rows that decide on the widths of the columns; the rest follows as it comes."""
 _WIDEST: Final = 80
 """Characters of a cell on a terminal."""
-_NUMBERS: Final = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "HUGEINT")
+_NUMBERS: Final = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "NUMBER")
 
 
 def print_table(columns: Sequence[str], types: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> int:
