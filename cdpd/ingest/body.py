@@ -9,58 +9,47 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from aiohttp.web import BaseRequest
-
-from cdpd.ingest.connection import Connection
 from cdpd.ingest.in_flight import Charge
 from cdpd.ingest.refusal import Refused, invalid_json, overloaded, too_large
+from cdpd.ingest.request import Request
 
 _STEP: Final = 64 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_body(request: BaseRequest, charge: Charge, limit: int) -> bytes:
+def ready_body(request: Request, charge: Charge, limit: int) -> bytes | None:
+    """A body that is there already and not compressed; None where `read_body` has to wait or inflate.
+
+    Raises Refused as read_body does.
+    """
+    body = request.body
+    if body is None or "content-encoding" in request.headers:
+        return None
+    if len(body) > limit:
+        raise too_large("the body", limit)
+    if not charge.add(len(body)):
+        raise overloaded()
+    return body[3:] if body.startswith(_BOM) else body
+
+
+async def read_body(request: Request, charge: Charge, limit: int) -> bytes:
     """The whole body, decompressed, without a byte order mark.
 
     Raises Refused: 400 too_large and invalid_json (broken compression), 408 when it comes too slowly, 415 for
     an encoding that we do not know, 503 when too much is in flight. Raises ConnectionError where the client
     goes away.
     """
-    content = request.content
-    encoding = request.headers.get("Content-Encoding")
-    inflate = None if encoding is None else _inflater(encoding)
-    if inflate is None and content.is_eof():
-        body = content.read_nowait()
-        if len(body) > limit:
-            raise too_large("the body", limit)
-        if not charge.add(len(body)):
-            raise overloaded()
-    else:
-        body = await _stream(request, charge, limit, inflate)
-    return body[3:] if body.startswith(_BOM) else body
-
-
-async def _stream(request: BaseRequest, charge: Charge, limit: int, inflate: Inflate | None) -> bytes:
-    declared = request.content_length
-    if declared is not None:
-        if declared > limit:
-            raise too_large("the body", limit)
-        if not charge.fits(declared):
-            raise overloaded()
-    content = request.content
-    connection = request.protocol
-    assert isinstance(connection, Connection)
-    connection.reading(content)
+    inflate = _inflater(request.headers.get("content-encoding", ""))
+    waits = request.body is None
+    if waits:
+        _check_declared(request.content_length, charge, limit)
+        request.waits_for_body(True)
+    parts: list[bytes] = []
+    sent = size = 0
     try:
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(_CONTINUE)
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            piece = await content.readany()
-            if not piece:
-                break
+        piece = await request.next_piece() if request.body is None else request.body
+        while piece:
+            sent += len(piece)
             for part in (piece,) if inflate is None else inflate.feed(piece):
                 size += len(part)
                 if size > limit:
@@ -68,11 +57,25 @@ async def _stream(request: BaseRequest, charge: Charge, limit: int, inflate: Inf
                 if not charge.add(len(part)):
                     raise overloaded()
                 parts.append(part)
+            if sent > limit:
+                raise too_large("the body", limit)
+            piece = await request.next_piece() if waits else b""
     finally:
-        connection.working()
+        if waits:
+            request.waits_for_body(False)
     if inflate is not None:
         inflate.end()
-    return b"".join(parts)
+    body = b"".join(parts)
+    return body[3:] if body.startswith(_BOM) else body
+
+
+def _check_declared(length: int | None, charge: Charge, limit: int) -> None:
+    if length is None:
+        return
+    if length > limit:
+        raise too_large("the body", limit)
+    if not charge.fits(length):
+        raise overloaded()
 
 
 class Inflate:

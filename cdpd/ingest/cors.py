@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
-
-from multidict import CIMultiDictProxy
 
 _ALLOWED: Final = (
     "authorization, content-type, x-retry-count, anonymousid, sentat, rsa-retry-attempt, rsa-retry-reason, "
@@ -31,14 +30,14 @@ def cors(origin: str | None) -> bytes:
     return b"Access-Control-Allow-Origin: " + origin.encode("utf-8", "surrogateescape") + _ECHOED
 
 
-def preflight(headers: CIMultiDictProxy[str]) -> bytes:
+def preflight(headers: Mapping[str, str]) -> bytes:
     """The further lines of the answer to an OPTIONS request."""
-    asked = headers.get("Access-Control-Request-Headers") or _ALLOWED
+    asked = headers.get("access-control-request-headers") or _ALLOWED
     lines = (
         b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
         b"Access-Control-Max-Age: 7200\r\n"
         b"Access-Control-Allow-Headers: " + asked.encode("utf-8", "surrogateescape") + b"\r\n"
     )
-    if headers.get("Access-Control-Request-Private-Network", "").lower() == "true":
+    if headers.get("access-control-request-private-network", "").lower() == "true":
         lines += b"Access-Control-Allow-Private-Network: true\r\n"
     return lines

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Final
 from urllib.parse import unquote
 
 import anyio
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
-from aiohttp.streams import StreamReader
 from aiohttp.web import AbstractRouteDef, BaseRequest, RequestHandler, StreamResponse
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
 from cdpd.ingest import health, routes
-from cdpd.ingest.answers import Answer, Answers, as_response
-from cdpd.ingest.connection import MAX_LINE, Connection, Watch
+from cdpd.ingest.answers import Answer, Answers
 from cdpd.ingest.cors import FOR_ANYBODY, preflight
+from cdpd.ingest.express import Express
+from cdpd.ingest.full_http import FullConnection, FullRequest, FullServer, response
 from cdpd.ingest.in_flight import InFlight
 from cdpd.ingest.refusal import Refused
+from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings
 from cdpd.ingest.settings_document import CACHE, accepts_gzip, compressed, settings_document
 from cdpd.ingest.tracking import Append, Tracking
+from cdpd.ingest.watch import Phase, Watch
 from cdpd.metrics import Metrics
-
-_NEVER: Final = 1e7
-"""Seconds; aiohttp's own time-out of idle connections, which ours does away with."""
 
 
 class Ingest:
@@ -56,12 +54,13 @@ class Ingest:
         self._in_flight = InFlight(settings.max_in_flight_bytes)
         self._answers = Answers(clock)
         self._tracking = Tracking(append, clock, metrics, log, self._in_flight)
-        self.watch = Watch(clock, settings, self._answer_error, self._unexpected)
+        self.watch = Watch(clock, settings, self.handle)
         """The connections and their deadlines; `serve` runs its sweep."""
         self._active = 0
         self._quiet: anyio.Event | None = None
         self._plugins = web.Application()
         self._plugin_server: web.Server | None = None
+        self._full: FullServer | None = None
 
     def apply(self, settings: IngestSettings) -> None:
         """Take new settings; requests that are being handled go on with the old ones."""
@@ -77,9 +76,16 @@ class Ingest:
         plugin.add_routes(routes)
         self._plugins.add_subapp(f"{routes_prefix(name)}", plugin)
 
-    def server(self) -> web.Server:
-        """aiohttp's low-level server for listening sockets; call it inside the loop."""
-        return _Server(self)
+    def server(self) -> Callable[[], asyncio.Protocol]:
+        """What makes a protocol for each connection of a listening socket; call it inside the loop."""
+        self._full = full = FullServer(self._handle_full, self._make_request, self.watch, self._on_error)
+        return lambda: Express(self.watch, full)
+
+    async def stop(self) -> None:
+        """Cut the connections that are left."""
+        await self.watch.end()
+        if self._full is not None:
+            await self._full.shutdown(1.0)
 
     async def start_plugins(self) -> web.AppRunner:
         """Make the plugins' routes ready; `cleanup` of what this returns ends them."""
@@ -94,7 +100,7 @@ class Ingest:
         """Close what is idle and wait until every request that is being handled is answered."""
         self._answers.closing = True
         for connection in list(self.watch.connections):
-            if not connection.busy and connection.transport is not None:
+            if connection.phase in (Phase.IDLE, Phase.HEADER) and connection.transport is not None:
                 connection.transport.close()
         if self._active:
             self._quiet = anyio.Event()
@@ -112,37 +118,42 @@ class Ingest:
 
     # -- a request ---------------------------------------------------------------------------------------
 
-    async def handle(self, request: BaseRequest) -> StreamResponse:
-        """Answer one request; never raises for anything a client can send."""
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        connection.working()
+    async def handle(self, request: Request) -> Answer:
+        """Answer one request. Raises ConnectionError only: the client is gone."""
         self._active += 1
         path = "other"
         try:
-            raw_path = request.rel_url.raw_path
-            endpoint = routes.EVENTS.get(raw_path)
+            endpoint = routes.EVENTS.get(request.path)
             if endpoint is not None and request.method == "POST":
                 path = endpoint.path
                 await self._tracking.take(request, endpoint, self._settings)
                 answer = self._answers.success(request)
-            elif raw_path.startswith(routes.PLUGINS):
-                path = routes.PLUGINS
-                return await self._plugin(request)
             else:
-                path, answer = self._other(request, raw_path)
+                path, answer = self._other(request, request.path)
         except Refused as refused:
             self._metrics.add(names.REJECTED, refused.code)
             answer = self._answers.refused(request, refused)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one failed request must not end the connection unanswered
+            answer = self._failed(request, error)
         finally:
             self._active -= 1
-            connection.answered(request.content.is_eof())
             if self._quiet is not None and not self._active:
                 self._quiet.set()
         self._metrics.add(names.REQUESTS, path, str(answer.status))
-        return as_response(answer)  # type: ignore[no-any-return]  # see as_response
+        return answer
 
-    def _other(self, request: BaseRequest, path: str) -> tuple[str, Answer]:
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        """A mistake of ours: told in the log, and in the answer that there was one."""
+        self._log.error("a request failed", method=request.method, path=request.path, exc_info=error)
+        self._metrics.add(names.REJECTED, "internal_error")
+        return self._answers.refused(
+            request,
+            Refused(500, "internal_error", "cdpd failed at this request; its log says why", close=True),
+        )
+
+    def _other(self, request: Request, path: str) -> tuple[str, Answer]:
         """Everything that takes no events: a label for the metrics, and the answer. Raises Refused."""
         answers = self._answers
         method = request.method
@@ -169,20 +180,36 @@ class Ingest:
             return path, answers.plain(request, 200, health.ROBOTS, kind=b"text/plain")
         return path, answers.plain(request, 200, health.LIVE)
 
-    def _settings_document(self, request: BaseRequest, key: str) -> Answer:
+    def _settings_document(self, request: Request, key: str) -> Answer:
         if key not in self._settings.sources:
             raise Refused(404, "unknown_source", "no source has this write key")
         document = settings_document(self._settings, key)
         extra = CACHE + b"Vary: Accept-Encoding\r\n"
-        if accepts_gzip(request.headers.get("Accept-Encoding", "")):
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
             document = compressed(document)
             extra += b"Content-Encoding: gzip\r\n"
         return self._answers.plain(request, 200, document, extra=extra)
 
-    async def _plugin(self, request: BaseRequest) -> StreamResponse:
-        assert self._plugin_server is not None
+    # -- requests that aiohttp reads -----------------------------------------------------------------------
+
+    async def _handle_full(self, base: BaseRequest) -> StreamResponse:
+        connection = base.protocol
+        assert isinstance(connection, FullConnection)
+        connection.working()
         try:
-            return await self._plugin_server.request_handler(request)
+            if self._plugin_server is not None and base.rel_url.raw_path.startswith(routes.PLUGINS):
+                return await self._plugin(base, connection, self._plugin_server)
+            return response(base, await self.handle(FullRequest(base, connection)))
+        finally:
+            connection.answered(base.content.is_eof())
+
+    async def _plugin(
+        self, base: BaseRequest, connection: FullConnection, server: web.Server
+    ) -> StreamResponse:
+        """A plugin's own answer; where no route is met, an error like all others."""
+        self._active += 1
+        try:
+            return await server.request_handler(base)
         except web.HTTPException as error:
             if error.status < 400 or error.text != f"{error.status}: {error.reason}":
                 raise
@@ -192,9 +219,13 @@ class Ingest:
                 error.reason,
                 allow=error.headers.get("Allow", ""),
             )
-            return as_response(self._answers.refused(request, refused))  # type: ignore[no-any-return]
+            return response(base, self._answers.refused(FullRequest(base, connection), refused))
+        finally:
+            self._active -= 1
+            if self._quiet is not None and not self._active:
+                self._quiet.set()
 
-    def make_request(
+    def _make_request(
         self,
         message: RawRequestMessage,
         payload: StreamReader,
@@ -205,38 +236,17 @@ class Ingest:
         """The request object: aiohttp's full one for plugins, the bare one for all else."""
         if self._plugin_server is not None and message.path.startswith(routes.PLUGINS):
             return self._plugin_server.request_factory(message, payload, protocol, writer, task)
-        return BaseRequest(message, payload, protocol, writer, task, task.get_loop())
+        return BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
-    # -- errors outside a request ------------------------------------------------------------------------
-
-    def _answer_error(self, request: BaseRequest, refused: Refused) -> StreamResponse:
+    def _on_error(self, base: BaseRequest, refused: Refused, error: BaseException | None) -> Answer:
+        connection = base.protocol
+        assert isinstance(connection, FullConnection)
+        if error is not None:
+            self._log.error("a request failed", path=base.path, exc_info=error)
         self._metrics.add(names.REJECTED, refused.code)
         self._metrics.add(names.REQUESTS, "other", str(refused.status))
-        origin = None if request.headers else FOR_ANYBODY
-        return as_response(self._answers.refused(request, refused, origin=origin))  # type: ignore[no-any-return]
-
-    def _unexpected(self, request: BaseRequest, error: BaseException) -> None:
-        self._log.error("a request failed", path=request.path, exc_info=error)
-
-
-class _Server(web.Server):
-    """Makes our connections instead of aiohttp's."""
-
-    def __init__(self, ingest: Ingest) -> None:
-        super().__init__(ingest.handle, request_factory=ingest.make_request)
-        self._watch = ingest.watch
-
-    def __call__(self) -> RequestHandler:
-        return Connection(
-            self._watch,
-            self,
-            loop=self._loop,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=_NEVER,
-            max_line_size=MAX_LINE,
-            max_field_size=MAX_LINE,
-        )
+        origin = None if base.headers else FOR_ANYBODY
+        return self._answers.refused(FullRequest(base, connection), refused, origin=origin)
 
 
 def routes_prefix(name: str) -> str:

@@ -32,13 +32,13 @@ def mend(body: bytes) -> tuple[bytes, Counter[str]]:
     if b"\0" in body:
         counts["nul_replaced"] += body.count(b"\0")
         body = body.replace(b"\0", _REPLACEMENT)
-    body = mend_escapes(body, counts)
+    body = _mend_escapes(body, counts)
     if b"NaN" in body or b"Infinity" in body:
         body = _mend_literals(body, counts)
     return body, counts
 
 
-def mend_escapes(body: bytes, counts: Counter[str]) -> bytes:
+def _mend_escapes(body: bytes, counts: Counter[str]) -> bytes:
     """Lone surrogates and `\\u0000` become U+FFFD."""
     if not _MAY_BE_BAD.search(body):
         return body

@@ -72,8 +72,7 @@ async def serve(ingest: Ingest, listen: Sequence[Listen]) -> AsyncIterator[list[
                 tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
-            server.pre_shutdown()
-            await server.shutdown(1.0)
+            await ingest.stop()
             await plugins.cleanup()
 
 

@@ -37,8 +37,8 @@ _decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
-def split_tolerantly(body: bytes, single: bool) -> tuple[Split, Counter[str]]:
-    """What split_single or split_batch would give after mending; and what was mended, by code.
+def split_tolerantly(body: bytes, single: bool) -> tuple[bytes, Split, Counter[str]]:
+    """The mended body, what split_single or split_batch gives for it, and what was mended, by code.
 
     Raises Refused: invalid_json, invalid_batch, too_large.
     """
@@ -46,12 +46,12 @@ def split_tolerantly(body: bytes, single: bool) -> tuple[Split, Counter[str]]:
     split: Callable[[bytes], Split] = split_single if single else split_batch
     if body.count(b",") <= MAX_COMMAS:
         try:
-            return split(body), counts
+            return body, split(body), counts
         except msgspec.DecodeError as error:
             raise invalid_json(_reason(error)) from None
         except RecursionError:
             pass
-    return (_deep_single(body) if single else _deep_batch(body)), counts
+    return body, _deep_single(body) if single else _deep_batch(body), counts
 
 
 def _reason(error: msgspec.DecodeError) -> str:

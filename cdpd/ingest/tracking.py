@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -11,18 +10,16 @@ import anyio
 import anyio.to_thread
 import msgspec
 import structlog
-from aiohttp.web import BaseRequest
 from msgspec import Raw, Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
 from cdpd.ingest.auth import by_header, by_key, query_key, raw_key
-from cdpd.ingest.body import read_body
-from cdpd.ingest.connection import Connection
+from cdpd.ingest.body import read_body, ready_body
 from cdpd.ingest.in_flight import Charge, InFlight
 from cdpd.ingest.line import Head, LineBuilder
-from cdpd.ingest.mend import mend_escapes
 from cdpd.ingest.refusal import APPEND_RETRY, Refused, overloaded, too_large
+from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings, KnownSource
 from cdpd.ingest.split import Element, Split, peek, split_batch, split_single
 from cdpd.ingest.tolerant import MAX_COMMAS, split_tolerantly
@@ -69,10 +66,10 @@ class Tracking:
         self._at_ms = -1
         self._at = b""
 
-    async def take(self, request: BaseRequest, endpoint: Endpoint, settings: IngestSettings) -> None:
+    async def take(self, request: Request, endpoint: Endpoint, settings: IngestSettings) -> None:
         """Returns once the request's events are durable. Raises Refused."""
         try:
-            source = by_header(settings, request.headers.get("Authorization"))
+            source = by_header(settings, request.headers.get("authorization"))
         except Refused as refused:
             if self._unknown(refused, settings):
                 return
@@ -82,55 +79,57 @@ class Tracking:
             return
         charge = Charge(self._in_flight)
         try:
-            await self._take(request, endpoint, settings, source, charge)
+            body = ready_body(request, charge, settings.max_batch_bytes)
+            if body is None:
+                body = await read_body(request, charge, settings.max_batch_bytes)
+            at_ms = self._clock.now_ms()
+            split = self._split(body, endpoint.single)
+            if split is None:
+                body, split = await self._split_tolerantly(body, endpoint.single)
+            source = self._source(request, settings, source, split)
+            if source is None:
+                return
+            if endpoint.single and len(body) > settings.max_event_bytes:
+                raise too_large("the event", settings.max_event_bytes)
+            if len(body) > COMMON_BATCH_BYTES:
+                self._metrics.add(names.NOTED, "large_batch")
+            if not split.events:
+                self._metrics.add(names.NOTED, "empty_batch")
+                return
+            head = Head(
+                self._received_at(at_ms),
+                source.json,
+                via_json(request, endpoint.path, client_ip(request, settings.trusted_proxies)),
+            )
+            builder = LineBuilder(settings, head, split, b"\n" in body or b"\r" in body)
+            if len(split.events) <= 2 * SLICE:
+                lines = builder.build(split.events)
+                if not charge.add(builder.size):
+                    raise overloaded()
+            else:
+                lines = await _build_in_slices(builder, split.events, charge)
+            del body, split
+            await self._store(lines, settings)
         finally:
             charge.release()
+        if builder.dropped_sent_at:
+            self._metrics.add(names.NOTED, "sent_at_too_long")
+        self._metrics.add(names.RECEIVED, source.name, n=len(lines))
 
-    async def _take(
-        self,
-        request: BaseRequest,
-        endpoint: Endpoint,
-        settings: IngestSettings,
-        source: KnownSource | None,
-        charge: Charge,
-    ) -> None:
-        body = await read_body(request, charge, settings.max_batch_bytes)
-        arrived_ms = self._clock.now_ms()
-        split, body = await self._split(body, endpoint.single)
-        if source is None:
-            try:
-                source = _source_by_body(settings, request, split)
-            except Refused as refused:
-                if self._unknown(refused, settings):
-                    return
-                raise
-            if not source.enabled:
-                self._disabled(source)
-                return
-        elif split.key is not None:
-            self._compare(source, split.key)
-        if endpoint.single and len(body) > settings.max_event_bytes:
-            raise too_large("the event", settings.max_event_bytes)
-        if len(body) > COMMON_BATCH_BYTES:
-            self._metrics.add(names.NOTED, "large_batch")
-        if not split.events:
-            self._metrics.add(names.NOTED, "empty_batch")
-            return
-        head = Head(self._received_at(arrived_ms), source.json, self._via(request, endpoint, settings))
-        lines = await self._lines(settings, head, split, body, charge)
+    async def _store(self, lines: Sequence[bytes], settings: IngestSettings) -> None:
         try:
             await self._append(lines, settings.config_id)
         except AppendFailed as error:
+            self._log.error("events could not be stored; their sender was told to try again", exc_info=error)
             raise Refused(
                 503,
                 "log_unavailable",
-                f"the events could not be stored ({error}); send the same request again",
+                "the events could not be stored; send the same request again",
                 retry_after=APPEND_RETRY,
             ) from error
-        self._metrics.add(names.RECEIVED, source.name, n=len(lines))
 
-    async def _split(self, body: bytes, single: bool) -> tuple[Split, bytes]:
-        """The events, and the body that they were found in. Raises Refused."""
+    def _split(self, body: bytes, single: bool) -> Split | None:
+        """The events, where the fast decoder takes the body. Raises Refused."""
         if not body.isascii():
             try:
                 body.decode()
@@ -138,50 +137,47 @@ class Tracking:
                 raise Refused(
                     400, "invalid_encoding", f"the body is not UTF-8 (byte {error.start})"
                 ) from None
-        if rb"\u0000" in body:
-            counts: Counter[str] = Counter()
-            body = mend_escapes(body, counts)
-            self._note(counts)
-        if len(body) < MAX_COMMAS or body.count(b",") <= MAX_COMMAS:
-            try:
-                return (split_single(body) if single else split_batch(body)), body
-            except (msgspec.DecodeError, RecursionError):
-                pass
+        if rb"\u0000" in body or (len(body) > MAX_COMMAS and body.count(b",") > MAX_COMMAS):
+            return None
+        try:
+            return split_single(body) if single else split_batch(body)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+
+    async def _split_tolerantly(self, body: bytes, single: bool) -> tuple[bytes, Split]:
+        """The same for any other body, after mending; the body as it is then. Raises Refused."""
         if len(body) < IN_THREAD:
-            split, counts = split_tolerantly(body, single)
+            body, split, counts = split_tolerantly(body, single)
         else:
-            split, counts = await anyio.to_thread.run_sync(
+            body, split, counts = await anyio.to_thread.run_sync(
                 split_tolerantly, body, single, limiter=self._aside
             )
-        self._note(counts)
-        return split, body
+        for code, n in counts.items():
+            self._metrics.add(names.NOTED, code, n=n)
+        return body, split
 
-    async def _lines(
-        self, settings: IngestSettings, head: Head, split: Split, body: bytes, charge: Charge
-    ) -> list[bytes]:
-        builder = LineBuilder(settings, head, split, b"\n" in body or b"\r" in body)
-        if builder.dropped_sent_at:
-            self._metrics.add(names.NOTED, "sent_at_too_long")
-        events: Sequence[Raw | Element] = split.events
-        if len(events) <= 2 * SLICE:
-            lines = builder.build(events)
-            if not charge.add(builder.size):
-                raise overloaded()
-            return lines
-        lines = []
-        for begin in range(0, len(events), SLICE):
-            before = builder.size
-            lines += builder.build(events[begin : begin + SLICE])
-            if not charge.add(builder.size - before):
-                raise overloaded()
-            await asyncio.sleep(0)
-        return lines
+    def _source(
+        self, request: Request, settings: IngestSettings, named: KnownSource | None, split: Split
+    ) -> KnownSource | None:
+        """The request's source: the one that the header named, else by the body; None where nothing is kept.
 
-    def _via(self, request: BaseRequest, endpoint: Endpoint, settings: IngestSettings) -> bytes:
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        ip = client_ip(connection.peer, request.headers, settings.trusted_proxies)
-        return via_json(endpoint.path, ip, request.headers)
+        Raises Refused.
+        """
+        if named is not None:
+            if split.key is not None:
+                self._compare(named, split.key)
+            return named
+        try:
+            key = raw_key(split.key) or query_key(request.query) or _first_key(split)
+            source = by_key(settings, key)
+        except Refused as refused:
+            if self._unknown(refused, settings):
+                return None
+            raise
+        if not source.enabled:
+            self._disabled(source)
+            return None
+        return source
 
     def _received_at(self, ms: int) -> bytes:
         if ms != self._at_ms:
@@ -210,14 +206,19 @@ class Tracking:
                 "the write keys of header and body differ; the header's counts", source=source.name
             )
 
-    def _note(self, counts: Counter[str]) -> None:
-        for code, n in counts.items():
-            self._metrics.add(names.NOTED, code, n=n)
 
-
-def _source_by_body(settings: IngestSettings, request: BaseRequest, split: Split) -> KnownSource:
-    key = raw_key(split.key) or query_key(request.rel_url.raw_query_string) or _first_key(split)
-    return by_key(settings, key)
+async def _build_in_slices(
+    builder: LineBuilder, events: Sequence[Raw | Element], charge: Charge
+) -> list[bytes]:
+    """The lines of a large batch, with turns for other requests in between. Raises Refused."""
+    lines: list[bytes] = []
+    for begin in range(0, len(events), SLICE):
+        before = builder.size
+        lines += builder.build(events[begin : begin + SLICE])
+        if not charge.add(builder.size - before):
+            raise overloaded()
+        await asyncio.sleep(0)
+    return lines
 
 
 def _first_key(split: Split) -> str | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 import msgspec
-from multidict import CIMultiDictProxy
 
 from cdpd.event import Via
+from cdpd.ingest.request import Request
 from cdpd.ingest.settings import Network
 
 MAX_USER_AGENT: Final = 1024
@@ -19,14 +18,15 @@ MAX_ORIGIN: Final = 256
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def via_json(path: str, ip: str, headers: CIMultiDictProxy[str]) -> bytes:
-    """The `via` object as JSON text."""
-    retry = headers.get("X-Retry-Count")
+def via_json(request: Request, path: str, ip: str) -> bytes:
+    """The `via` object as JSON text; `path` is the endpoint's, without a trailing slash."""
+    get = request.headers.get
+    retry = get("x-retry-count")
     via = Via(
         path,
         ip,
-        headers.get("User-Agent", "")[:MAX_USER_AGENT],
-        headers.get("Origin", "")[:MAX_ORIGIN],
+        get("user-agent", "")[:MAX_USER_AGENT],
+        get("origin", "")[:MAX_ORIGIN],
         int(retry) if retry is not None and retry.isascii() and retry.isdecimal() and len(retry) < 7 else 0,
     )
     try:
@@ -39,22 +39,21 @@ def _legible(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
-def client_ip(peer: str, headers: CIMultiDictProxy[str], trusted: Sequence[Network]) -> str:
+def client_ip(request: Request, trusted: tuple[Network, ...]) -> str:
     """The peer; behind trusted proxies the right-most hop of `X-Forwarded-For` that is none of them.
 
     Where a hop cannot be read, the last one that could be stands: whatever is left of it may be invented.
     """
-    ip = _normal(peer)
-    if not trusted or not _is_trusted(ip, tuple(trusted)):
+    ip = _normal(request.peer)
+    if not trusted or not _is_trusted(ip, trusted):
         return ip
-    hops = ",".join(headers.getall("X-Forwarded-For", ())).split(",")
-    for hop in reversed(hops):
+    for hop in reversed(request.forwarded_for().split(",")):
         try:
             address = _address(hop.strip())
         except ValueError:
             break
         ip = str(address)
-        if not _is_trusted(ip, tuple(trusted)):
+        if not _is_trusted(ip, trusted):
             break
     return ip
 

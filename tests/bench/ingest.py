@@ -1,0 +1,175 @@
+"""How fast ingest is: `python -m tests.bench.ingest [SECONDS]`; needs `wrk`.
+
+Measures, one after the other in one run and each server alone on one core, a bare aiohttp + uvloop server that
+reads the body and answers, and ours with a log that takes everything at once. Single figures swing by 40 % from
+run to run: compare the ratios.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvloop
+from aiohttp import web
+
+from cdpd.clock import SystemClock
+from cdpd.config.address import Listen
+from cdpd.config.model import Config
+from cdpd.ingest.ingest import Ingest
+from cdpd.ingest.server import serve
+from cdpd.ingest.settings import IngestSettings
+from cdpd.metrics import Metrics
+
+EVENT = {
+    "type": "track",
+    "event": "Order Completed",
+    "messageId": "node-next-1700000000000-5256e9bc-3d45-4e0e-9e0f-befb28c0c87e",
+    "userId": "user-4711",
+    "timestamp": "2026-11-23T20:35:59.388Z",
+    "properties": {
+        "order_id": "50314b8e9bcf000000000000",
+        "revenue": 25.00,
+        "currency": "USD",
+        "products": [
+            {
+                "product_id": f"507f1f77bcf86cd79943901{n}",
+                "sku": f"45790-3{n}",
+                "name": "Monopoly: 3rd Edition",
+                "price": 19,
+                "category": "Games",
+                "url": f"https://www.example.com/product/path/{n}",
+            }
+            for n in range(4)
+        ],
+    },
+    "context": {
+        "library": {"name": "@segment/analytics-node", "version": "3.1.0"},
+        "userAgent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+        "page": {"url": "https://www.example.com/a/b", "path": "/a/b", "title": "A title"},
+        "locale": "en-US",
+    },
+    "integrations": {},
+}
+KEY = "wk_bench"
+BATCH = 100
+
+
+async def bare(tell: Callable[[int], None]) -> None:
+    """What aiohttp can do at most: read the body, answer a constant."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()
+        return web.Response(body=b'{"success":true}', content_type="application/json")
+
+    async def make(message: object, payload: object, protocol: object, writer: object, task: object) -> object:
+        return None
+
+    def request(*args: object) -> web.BaseRequest:
+        loop = asyncio.get_running_loop()
+        return web.BaseRequest(*args, loop, client_max_size=64 * 1024 * 1024)  # type: ignore[arg-type]
+
+    server = web.Server(handle, request_factory=request, access_log=None)  # type: ignore[arg-type]
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, backlog=1024)
+    tell(listener.sockets[0].getsockname()[1])
+    await asyncio.Event().wait()
+
+
+async def ours(tell: Callable[[int], None]) -> None:
+    """Ingest over an append that returns at once."""
+
+    async def append(lines: Sequence[bytes], config_id: int) -> object:
+        return None
+
+    config = msgspec.convert({"sources": {"bench": {"write_keys": [KEY]}}}, Config)
+    ingest = Ingest(
+        settings=IngestSettings.of(config, 1),
+        append=append,
+        clock=SystemClock(),
+        metrics=Metrics(),
+        log=structlog.get_logger(),
+        ready=lambda: None,
+    )
+    async with serve(ingest, [Listen("127.0.0.1", 0)]) as bound:
+        tell(bound[0].port)
+        await asyncio.Event().wait()
+
+
+SERVERS = {"bare aiohttp": bare, "cdpd": ours}
+
+
+def _run(name: str, pipe: Connection) -> None:
+    os.sched_setaffinity(0, {0})
+    uvloop.run(SERVERS[name](pipe.send))
+
+
+def _wrk(port: int, path: str, body: bytes, connections: int, seconds: float) -> float:
+    """Requests a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "body").write_bytes(body)
+        script = Path(folder) / "post.lua"
+        script.write_text(
+            'wrk.method = "POST"\n'
+            f'wrk.body = io.open("{folder}/body", "rb"):read("*a")\n'
+            'wrk.headers["Content-Type"] = "application/json"\n'
+            'wrk.headers["User-Agent"] = "bench/1"\n'
+            'wrk.headers["Authorization"] = "Basic d2tfYmVuY2g6"\n'
+        )
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
+        command = ["taskset", "-c", "1", *command, f"http://127.0.0.1:{port}{path}"]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in output:
+        raise SystemExit(f"the server refused requests:\n{output}")
+    found = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    assert found, output
+    return float(found[1])
+
+
+def measure(seconds: float, rounds: int = 3) -> dict[str, dict[str, float]]:
+    """Name of the load → server → the best of the rounds, in events a second."""
+    event = json.dumps(EVENT, separators=(",", ":")).encode()
+    batch = b'{"batch":[' + b",".join([event] * BATCH) + b'],"sentAt":"2026-11-23T20:35:59.391Z"}'
+    loads = {
+        "single": ("/v1/track", event, 64, 1),
+        "batch": ("/v1/batch", batch, 16, BATCH),
+    }
+    result: dict[str, dict[str, float]] = {load: {} for load in loads}
+    context = multiprocessing.get_context("spawn")
+    for _ in range(rounds):
+        for name in SERVERS:
+            here, there = context.Pipe()
+            process = context.Process(target=_run, args=(name, there), daemon=True)
+            process.start()
+            port = here.recv()
+            for load, (path, body, connections, events) in loads.items():
+                rate = _wrk(port, path, body, connections, seconds) * events
+                result[load][name] = max(rate, result[load].get(name, 0))
+            process.terminate()
+            process.join()
+    return result
+
+
+def main() -> None:
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is not installed")
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3
+    print(f"an event of {len(json.dumps(EVENT, separators=(',', ':')))} bytes; batches of {BATCH}")
+    for load, rates in measure(seconds).items():
+        for name, rate in rates.items():
+            print(f"{load:8} {name:14} {rate:12,.0f} events/s  {rate / rates['bare aiohttp']:.2f} of bare")
+
+
+if __name__ == "__main__":
+    main()
