@@ -122,7 +122,7 @@ def lay_out(units: Sequence[Unit], offset: int, epoch: int) -> list[FrameContent
 
 
 def _alone(unit: Unit, i: int, content: bytes, offset: int, epoch: int) -> Iterator[FrameContent]:
-    ranges = list(split_lines(unit.lines)) or [(0, 0)]
+    ranges = list(split_lines(unit.lines, MAX_CONTENT)) or [(0, 0)]
     for start, end in ranges:
         last = end == len(unit.lines)
         yield FrameContent(

@@ -6,6 +6,7 @@ Takes no lock and writes nothing; the mark file tells how far one may read.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -114,7 +115,7 @@ class StreamFolder:
         bases = self._bases(mark)
         if not bases:
             return
-        for base, end in zip(bases, [*bases[1:], mark.end], strict=True):
+        for base, end in zip_longest(bases, bases[1:], fillvalue=mark.end):
             path = segment_path(self.path, base)
             sealed = base != bases[-1]
             try:

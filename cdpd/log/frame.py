@@ -280,7 +280,7 @@ class Codec:
         return lines
 
 
-def split_lines(lines: Sequence[bytes], limit: int = MAX_CONTENT) -> Iterator[tuple[int, int]]:
+def split_lines(lines: Sequence[bytes], limit: int) -> Iterator[tuple[int, int]]:
     """Ranges [from, to) of `lines` that each fit in one frame, in order; none for no lines."""
     start = size = 0
     for i, line in enumerate(lines):

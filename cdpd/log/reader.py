@@ -140,7 +140,14 @@ class Reader:
         bases = [base for base in segment_bases(self._files, self.folder) if base <= mark.segment]
         if bases and self.position != BEGINNING:
             self._check_kept(self.position.offset, bases)
-        check_position(self.position, known_lineage(self._files, self.folder, bases), mark, self.folder)
+        try:
+            check_position(self.position, known_lineage(self._files, self.folder, bases), mark, self.folder)
+        except InvalidCursor:
+            if mark.boot_id != self._files.boot_id():  # the mark may be an old one: it was never synced
+                raise LogError(
+                    f"{self.folder} was not recovered since the machine started: start the daemon once"
+                ) from None
+            raise
         self._checked = mark.epoch
 
     def _check_kept(self, offset: int, bases: list[int]) -> None:

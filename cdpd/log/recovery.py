@@ -130,12 +130,9 @@ def recover(files: Files, folder: Path, *, floor: int, target: int | None) -> Re
 
 def _last_segment(search: _Search, bases: list[int]) -> _Found:
     """Find the last segment that counts, remove those after it (from `bases` too), and say what counts of it."""
-    mark = search.mark
     while bases:
         base = bases[-1]
-        # A segment that begins at the end holds no lines that count, but may be the one that the mark names.
-        named = mark is not None and mark.segment == base and mark.size > 0
-        if search.stop is not None and (base > search.stop or (base == search.stop and not named)):
+        if search.stop is not None and base > search.stop:
             _put_away(search, base, "it lies past the end")
             bases.pop()
             continue
@@ -157,15 +154,17 @@ def _examine(search: _Search, base: int) -> _Found:
     file = search.files.open(path)
     try:
         size = file.size()
-        if mark is not None and mark.segment == base and search.stop == mark.end and mark.size:
+        if mark is not None and search.stop == mark.end and (mark.segment == base or mark.end == base):
             try:
                 opening = read_place(file, 0, size, path)
-                if opening.head != mark.head and mark.end == base:
-                    # A segment without lines was being replaced: its successor's first frame says the same.
+                if mark.segment == base and mark.size and opening.head == mark.head:
+                    if size >= mark.size:
+                        last = read_place(file, mark.last_frame, mark.size, path)
+                        return _Found(last, mark.size, last.header.cursor)
+                elif mark.end == base:
+                    # Just opened, perhaps in place of one without lines: its first frame says what that one said,
+                    # or the segment before it; the mark has not heard of it, so nothing else in it counts.
                     return _Found(opening, opening.after, opening.header.cursor)
-                if opening.head == mark.head and size >= mark.size:
-                    last = read_place(file, mark.last_frame, mark.size, path)
-                    return _Found(last, mark.size, last.header.cursor)
             except BadFrame:
                 pass  # damage: the walk says where
         found, expected, codec = _Found(), base, Codec()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from cdpd.log.files import Files, ReadableFile
@@ -23,7 +24,7 @@ def verify(files: Files, folder: Path) -> Iterator[str]:
     if mark.size and mark.segment not in bases:
         yield f"{segment_path(folder, mark.segment)}, byte 0 (offset {mark.segment}): the segment is missing"
     before_ms = 0
-    for base, following in zip(bases, [*bases[1:], None], strict=True):
+    for base, following in zip_longest(bases, bases[1:]):
         walk = _Walk(files, folder, base, following, mark, before_ms)
         yield from walk.findings()
         before_ms = walk.last_ms
@@ -53,12 +54,11 @@ class _Walk:
             limit = min(self._mark.size, file.size()) if self._live else file.size()
             at, offset = 0, self._base
             continues = False
-            while at < limit:
+            # From the next segment's base on a sealed segment is void: a failed write that was not cut back.
+            while at < limit and (self._live or offset < self._end):
                 try:
                     place = read_place(file, at, limit, self._path)
                     header = place.header
-                    if header.base >= self._end and header.count and not self._live:
-                        break  # void: a failed write that could not be cut back
                     if header.base != offset:
                         raise BadFrame(f"a frame for offset {header.base} stands where {offset} belongs")
                 except BadFrame as error:
