@@ -23,17 +23,25 @@ from cdpd.control.contract import DiscardedFilter
 from cdpd.log.folder import StreamFolder
 
 app = new_app(
-    "Events that a hook turned away, or that could not be read, each with the reason; nothing is lost.",
+    "Events that a hook turned away, or that could not be read, each kept with the reason.",
     no_args_is_help=True,
 )
 _NOTHING: Final = "no event was turned away, or none like this"
-CodeOption = Annotated[str | None, typer.Option(help="Only with this code.", show_default=False)]
-ByOption = Annotated[
-    str | None, typer.Option(help="Only turned away by this hook, or by ingest.", show_default=False)
+CodeOption = Annotated[
+    str | None, typer.Option(metavar="CODE", help="Only with this code.", show_default=False)
 ]
-SourceOption = Annotated[str | None, typer.Option(help="Only of this source.", show_default=False)]
+ByOption = Annotated[
+    str | None,
+    typer.Option(metavar="HOOK", help="Only turned away by this hook, or by ingest.", show_default=False),
+]
+SourceOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only of this source.", show_default=False)
+]
 MessageOption = Annotated[
-    str | None, typer.Option("--message-id", help="Only the event with this messageId.", show_default=False)
+    str | None,
+    typer.Option(
+        "--message-id", metavar="ID", help="Only the event with this messageId.", show_default=False
+    ),
 ]
 FromOption = Annotated[
     str | None,
@@ -82,13 +90,14 @@ def ls(
 
 
 @app.command(
+    short_help="Send events that were turned away through the hooks again.",
     epilog=examples(
         "cdpd discarded retry --code type_unknown --dry-run",
         "cdpd discarded retry --by geo --from 2026-01-31T12:00:00Z",
         "cdpd discarded retry --message-id 5f3c…",
         more="Each event goes through the hooks again with the time at which it first came in; one that is in the "
         "archive already is not stored twice. What was turned away stays listed. Exits 3 where no daemon runs.",
-    )
+    ),
 )
 def retry(
     code: CodeOption = None,

@@ -19,7 +19,7 @@ app = new_app()
 
 @app.command(epilog=examples("cdpd init", "cdpd init /etc/cdpd/cdpd.toml", "cdpd init --print"))
 def init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("cdpd.toml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("cdpd.toml"),
     show: Annotated[bool, typer.Option("--print", help="Print it, and write nothing.")] = False,
 ) -> None:
     """Write a commented configuration with a fresh write key. An existing file is never overwritten."""

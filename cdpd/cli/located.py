@@ -9,7 +9,7 @@ from cdpd.cli.exits import NOT_RUNNING, USAGE, CommandError
 from cdpd.config.data_folder import SOCKET
 from cdpd.config.peek import Peek, peek
 from cdpd.config.problem import ConfigError, Problem
-from cdpd.control.client import ControlClient, ControlRefused, NotRunning
+from cdpd.control.client import ControlClient, ControlRefused, NoAnswer, NotRunning
 
 
 def peek_or_stop(config: Path | None, data_dir: Path | None) -> Peek:
@@ -26,7 +26,9 @@ def control(config: Path | None, data_dir: Path | None) -> ControlClient:
 
 
 def not_running(error: NotRunning) -> CommandError:
-    """How a command says that there is no daemon."""
+    """How a command says that there is no daemon, or that it does not answer."""
+    if isinstance(error, NoAnswer):
+        return CommandError(str(error), NOT_RUNNING)
     return CommandError(
         f"{error}; start one with `cdpd run`, or name its folder with --data-dir", NOT_RUNNING
     )

@@ -27,7 +27,7 @@ StreamArgument = Annotated[
     str, typer.Argument(metavar="STREAM", help="received, events or discarded.", show_default=False)
 ]
 StreamsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[STREAM]...", help="Default: all three.", show_default=False)
+    list[str] | None, typer.Argument(metavar="STREAM", help="Default: all three.", show_default=False)
 ]
 
 

@@ -16,6 +16,8 @@ from cdpd.config.describe import Option, first_line, options
 from cdpd.config.problem import did_you_mean
 
 app = new_app(
+    "List the installed hooks, destinations and commands, and the packages that they are from.\n\n"
+    "A hook does nothing until `[pipeline] hooks` lists it; a destination until a `[destinations.NAME]` has its type.",
     invoke_without_command=True,
     epilog=examples(
         "cdpd plugins", "cdpd plugins show webhook", more="Exits 1 where a plugin cannot be loaded."
@@ -38,11 +40,7 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
 
 @app.callback()
 def plugins(context: typer.Context, json: JsonOption = False) -> None:
-    """List the installed hooks, destinations and commands.
-
-    A hook does nothing until `[pipeline] hooks` lists it; a destination until a `[destinations.NAME]` has its
-    type.
-    """
+    """The list, unless a command follows."""
     if context.invoked_subcommand is not None:
         return
     found = _installed()
@@ -56,7 +54,8 @@ def plugins(context: typer.Context, json: JsonOption = False) -> None:
 
 @app.command(epilog=examples("cdpd plugins show dedup", "cdpd plugins show file --json"))
 def show(
-    name: Annotated[str, typer.Argument(help="Its name in `cdpd plugins`.")], json: JsonOption = False
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in `cdpd plugins`.")],
+    json: JsonOption = False,
 ) -> None:
     """Show a plugin's options: type, default, and what each is for."""
     found = _installed()

@@ -27,8 +27,8 @@ app = new_app()
 _SHOWN = 20
 
 
-def _text(flag: str, help: str) -> Any:
-    return typer.Option(flag, help=help, show_default=False)
+def _text(flag: str, metavar: str, help: str) -> Any:
+    return typer.Option(flag, metavar=metavar, help=help, show_default=False)
 
 
 @app.command(
@@ -45,20 +45,26 @@ def send(
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE]", help="One event a line, or one JSON array; - for a pipe.", show_default=False
+            metavar="FILE", help="One event a line, or one JSON array; - for a pipe.", show_default=False
         ),
     ] = None,
-    type: Annotated[str | None, _text("--type", "identify, track, page, screen, group or alias.")] = None,
-    event: Annotated[str | None, _text("--event", "A track event's name.")] = None,
-    name: Annotated[str | None, _text("--name", "A page's or screen's name.")] = None,
-    user: Annotated[str | None, _text("--user", "The user's id (userId).")] = None,
-    anonymous: Annotated[str | None, _text("--anonymous", "The id before a login (anonymousId).")] = None,
-    group: Annotated[str | None, _text("--group", "The group's id (groupId).")] = None,
-    previous: Annotated[str | None, _text("--previous", "An alias's older id (previousId).")] = None,
-    timestamp: Annotated[
-        str | None, _text("--timestamp", "When it happened, ISO 8601. Default: now.")
+    type: Annotated[
+        str | None, _text("--type", "CALL", "identify, track, page, screen, group or alias.")
     ] = None,
-    message_id: Annotated[str | None, _text("--message-id", "Its unique id. Default: made here.")] = None,
+    event: Annotated[str | None, _text("--event", "NAME", "A track event's name.")] = None,
+    name: Annotated[str | None, _text("--name", "NAME", "A page's or screen's name.")] = None,
+    user: Annotated[str | None, _text("--user", "ID", "The user's id (userId).")] = None,
+    anonymous: Annotated[
+        str | None, _text("--anonymous", "ID", "The id before a login (anonymousId).")
+    ] = None,
+    group: Annotated[str | None, _text("--group", "ID", "The group's id (groupId).")] = None,
+    previous: Annotated[str | None, _text("--previous", "ID", "An alias's older id (previousId).")] = None,
+    timestamp: Annotated[
+        str | None, _text("--timestamp", "TIME", "When it happened, ISO 8601. Default: now.")
+    ] = None,
+    message_id: Annotated[
+        str | None, _text("--message-id", "ID", "Its unique id. Default: made here.")
+    ] = None,
     properties: Annotated[
         list[str],
         typer.Option("--property", metavar="KEY=VALUE", help="A property; VALUE may be JSON. Repeatable."),
@@ -70,10 +76,16 @@ def send(
     context: Annotated[
         list[str], typer.Option("--context", metavar="KEY=VALUE", help="A part of the context. Repeatable.")
     ] = [],  # noqa: B006
-    url: Annotated[str | None, _text("--url", "The daemon. Default: the one on the data folder.")] = None,
-    key: Annotated[str | None, _text("--key", "The write key. Default: the source's.")] = None,
-    source: Annotated[str | None, _text("--source", "The source to send as. Default: the only one.")] = None,
-    retries: Annotated[int, typer.Option("--retries", min=0, help="How often to try a batch again.")] = 5,
+    url: Annotated[
+        str | None, _text("--url", "URL", "The daemon. Default: the one on the data folder.")
+    ] = None,
+    key: Annotated[str | None, _text("--key", "KEY", "The write key. Default: the source's.")] = None,
+    source: Annotated[
+        str | None, _text("--source", "NAME", "The source to send as. Default: the only one.")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option("--retries", metavar="N", min=0, help="How often to try a batch again.")
+    ] = 5,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     json: JsonOption = False,

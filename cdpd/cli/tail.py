@@ -12,7 +12,7 @@ import typer
 
 from cdpd.cli.lines import Line, look_into, pretty
 from cdpd.cli.located import peek_or_stop
-from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
+from cdpd.cli.options import ConfigOption, DataDirOption, examples, new_app
 from cdpd.cli.output import coloured
 from cdpd.cli.streams import FromOption, Place, open_stream, parse_place
 from cdpd.log.folder import StreamFolder
@@ -29,17 +29,24 @@ app = new_app()
     )
 )
 def tail(
-    source: Annotated[str | None, typer.Option(help="Only of this source.", show_default=False)] = None,
-    type: Annotated[
-        str | None, typer.Option(help="Only this call: track, page, identify …", show_default=False)
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of this source.", show_default=False)
     ] = None,
-    event: Annotated[str | None, typer.Option(help="Only of this name.", show_default=False)] = None,
-    user: Annotated[str | None, typer.Option(help="Only of this user.", show_default=False)] = None,
-    stream: Annotated[str, typer.Option(help="events, received or discarded.")] = "events",
+    type: Annotated[
+        str | None,
+        typer.Option(metavar="CALL", help="Only this call: track, page, identify …", show_default=False),
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of this name.", show_default=False)
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only of this user.", show_default=False)
+    ] = None,
+    stream: Annotated[str, typer.Option(metavar="STREAM", help="events, received or discarded.")] = "events",
     start: FromOption = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
-    json: JsonOption = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each line as stored, which is JSON.")] = False,
 ) -> None:
     """Watch events as they arrive, until Ctrl-C. Without --from: those that arrive from now on."""
     folder = open_stream(peek_or_stop(config, data_dir).data_dir, stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -14,9 +14,16 @@ from cdpd.config.problem import Problem
 from cdpd.control.contract import DiscardedFilter, RetryRequest
 from cdpd.control.socket_path import fitting
 
+_LONG: Final = 60.0
+"""How many times longer than others a call may take that goes through a stream, or starts plugins."""
+
 
 class NotRunning(Exception):
     """No daemon answers on the data folder's socket."""
+
+
+class NoAnswer(NotRunning):
+    """Somebody listens on the socket, and says nothing in time."""
 
 
 class ControlRefused(Exception):
@@ -62,16 +69,19 @@ class ControlClient:
         return self._ask("GET", "/status")
 
     def reload(self) -> dict[str, Any]:
-        return self._ask("POST", "/reload")
+        return self._ask("POST", "/reload", patience=_LONG)
 
     def reopen(self) -> dict[str, Any]:
         return self._ask("POST", "/reopen")
 
     def retry_discarded(self, which: DiscardedFilter, dry_run: bool = False) -> dict[str, Any]:
-        return self._ask("POST", "/discarded/retry", RetryRequest(filter=which, dry_run=dry_run))
+        return self._ask("POST", "/discarded/retry", RetryRequest(filter=which, dry_run=dry_run), _LONG)
 
-    def _ask(self, method: str, path: str, body: Struct | None = None) -> dict[str, Any]:
-        connection = _UnixConnection(self.path, self.timeout)
+    def _ask(
+        self, method: str, path: str, body: Struct | None = None, patience: float = 1.0
+    ) -> dict[str, Any]:
+        timeout = self.timeout * patience
+        connection = _UnixConnection(self.path, timeout)
         try:
             connection.request(
                 method,
@@ -84,8 +94,8 @@ class ControlClient:
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning(f"no daemon is running on {self.path.parent}") from None
         except TimeoutError:
-            raise NotRunning(
-                f"the daemon on {self.path.parent} does not answer (waited {self.timeout:g} s)"
+            raise NoAnswer(
+                f"the daemon on {self.path.parent} does not answer (waited {timeout:g} s)"
             ) from None
         except PermissionError:
             message = f"{self.path} belongs to another user: ask as the user that the daemon runs as"
