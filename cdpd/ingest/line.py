@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import msgspec
@@ -181,7 +181,10 @@ def _decimal(text: bytes) -> bytes:
     """A number's decimal text, without `.0` or an exponent where it is a whole number of a sane size."""
     if _INTEGER.fullmatch(text):
         return text
-    value = Decimal(text.decode())
+    try:
+        value = Decimal(text.decode())
+    except InvalidOperation:  # an exponent beyond all reason
+        return text
     if value == value.to_integral_value() and abs(value.adjusted()) <= RAW_BYTES:
         return f"{value:.0f}".encode()
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -72,21 +73,13 @@ class Running:
     """The server, the client and everything that a test looks at."""
 
     def __init__(
-        self,
-        ingest: Ingest,
-        log: FakeLog,
-        metrics: Metrics,
-        clock: Clock,
-        bound: Listen,
-        http: aiohttp.ClientSession,
+        self, ingest: Ingest, log: FakeLog, metrics: Metrics, bound: Listen, http: aiohttp.ClientSession
     ) -> None:
         self.ingest = ingest
         self.log = log
         self.metrics = metrics
-        self.clock = clock
         self.bound = bound
         self.http = http
-        self.warnings: list[dict[str, Any]] = []
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -122,24 +115,33 @@ class Running:
             writer.close()
 
 
-@asynccontextmanager
-async def running(
+def make_ingest(
     clock: Clock | None = None, ready: str | None = None, **http: object
-) -> AsyncIterator[Running]:
-    """An Ingest with these [http] settings."""
-    clock = FakeClock() if clock is None else clock
+) -> tuple[Ingest, FakeLog, Metrics]:
+    """An Ingest with these [http] settings that nobody serves yet."""
     log = FakeLog()
     metrics = Metrics()
     ingest = Ingest(
         settings=IngestSettings.of(config(**http), 7),
         append=log.append,
-        clock=clock,
+        clock=FakeClock() if clock is None else clock,
         metrics=metrics,
-        log=structlog.get_logger(),
+        log=structlog.wrap_logger(
+            structlog.PrintLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
+        ),
         ready=lambda: ready,
     )
+    return ingest, log, metrics
+
+
+@asynccontextmanager
+async def running(
+    clock: Clock | None = None, ready: str | None = None, **http: object
+) -> AsyncIterator[Running]:
+    """A served Ingest with these [http] settings."""
+    ingest, log, metrics = make_ingest(clock, ready, **http)
     async with (
         serve(ingest, [Listen("127.0.0.1", 0)]) as bound,
-        aiohttp.ClientSession(auto_decompress=True) as client,
+        aiohttp.ClientSession() as client,
     ):
-        yield Running(ingest, log, metrics, clock, bound[0], client)
+        yield Running(ingest, log, metrics, bound[0], client)
