@@ -34,6 +34,14 @@ class Streams(Protocol):
         """A reader of `received`, `events` or `discarded` from a position, up to the durable end."""
         ...
 
+    def end(self, stream: str) -> Position:
+        """The durable end; costs nothing."""
+        ...
+
+    def at_time(self, stream: str, ms: int) -> Position:
+        """At or a bit before the first line of that log time; looks into the stream's files."""
+        ...
+
 
 class PluginEnv(Struct, frozen=True):
     """What the daemon hands to a plugin."""

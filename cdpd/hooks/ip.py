@@ -20,8 +20,11 @@ from cdpd.hookspecs import hookimpl
 from cdpd.plugins import Plugin, PluginEnv, Source
 
 CLIENT_TYPES: Final = frozenset(
-    "javascript web website browser mobile android ios swift kotlin flutter unity xamarin roku pixel "
-    "react-native react_native amp".split()
+    (
+        *("javascript", "web", "website", "browser", "pixel", "amp"),
+        *("mobile", "android", "ios", "swift", "kotlin", "flutter", "react-native", "react_native"),
+        *("unity", "xamarin", "roku"),
+    )
 )
 """Types of sources whose requests come from people's devices (compared in lower case)."""
 CLIENT_LIBRARIES: Final = frozenset(
@@ -39,6 +42,7 @@ _CLIENT_PATHS: Final = frozenset(("/v1/i", "/v1/t", "/v1/p", "/v1/s", "/v1/g", "
 _CLIENT_ROOTS: Final = ("/v1/pixel/", "/pixel/", "/beacon/")
 _NULL: Final = Raw(b"null")
 _TRUE: Final = Raw(b"true")
+_EMPTY_STRING: Final = Raw(b'""')
 
 
 class _Context(Struct):
@@ -50,11 +54,12 @@ class _Context(Struct):
 
 
 class _Library(Struct):
-    name: object = None
+    name: Raw | UnsetType = UNSET
 
 
 _look_into: Final = msgspec.json.Decoder(_Context).decode
 _decode_library: Final = msgspec.json.Decoder(_Library).decode
+_encode: Final = msgspec.json.Encoder().encode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
 
@@ -94,7 +99,7 @@ class Ip(Plugin):
                 if address:  # put at the end, without taking the section apart
                     inner = text[1:-1]
                     comma = b"," if inner.strip() else b""
-                    event.put_raw("context", Raw(b'{%b%b"ip":"%b"}' % (inner, comma, address.encode())))
+                    event.put_raw("context", Raw(b'{%b%b"ip":%b}' % (inner, comma, _encode(address))))
             else:
                 self._fill(event)
         elif self._anonymize:
@@ -109,11 +114,12 @@ class Ip(Plugin):
         """The client's address; "" where there is none that may be shown."""
         assert event.received is not None
         address = event.received.via.ip
+        if not self._anonymize or not address:
+            return address
         try:
-            found = ipaddress.ip_address(address) if self._anonymize or not address.isascii() else None
+            return anonymous(ipaddress.ip_address(address))
         except ValueError:
             return ""
-        return address if found is None else anonymous(found)
 
     def _shorten(self, event: Event, ip: Raw) -> None:
         try:
@@ -132,10 +138,7 @@ class Ip(Plugin):
         if context is None or context.library is UNSET or bytes(context.library)[0] != 0x7B:
             return False
         name = _decode_library(context.library).name
-        return isinstance(name, str) and name in CLIENT_LIBRARIES
-
-
-_EMPTY_STRING: Final = Raw(b'""')
+        return name is not UNSET and bytes(name)[0] == 0x22 and _decode_text(name) in CLIENT_LIBRARIES
 
 
 def anonymous(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

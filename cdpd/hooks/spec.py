@@ -33,10 +33,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from cdpd.event import TYPES, Event, Violation
-from cdpd.hooks.cap import LEAST_BYTES, MOST, capped
-from cdpd.hooks.identity import NotAnId, blank, number_id
-from cdpd.hooks.legacy import LEGACY, replace_legacy
-from cdpd.hooks.times import Times
+from cdpd.hooks.rules.cap import LEAST_BYTES, MOST, capped
+from cdpd.hooks.rules.identity import NotAnId, blank, number_id
+from cdpd.hooks.rules.legacy import LEGACY, replace_legacy
+from cdpd.hooks.rules.times import Times
 from cdpd.hookspecs import Discard, hookimpl
 from cdpd.plugins import Plugin, PluginEnv
 from cdpd.section import decode_value

@@ -1,0 +1,1 @@
+"""Which ids were seen lately: the store of the `dedup` hook."""
