@@ -32,7 +32,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from cdpd.event import TYPES, Event, Violation
+from cdpd.event import TYPES, Event, Received, Violation
 from cdpd.hooks.rules.cap import LEAST_BYTES, MOST, capped
 from cdpd.hooks.rules.identity import NotAnId, blank, number_id
 from cdpd.hooks.rules.legacy import LEGACY, replace_legacy
@@ -45,6 +45,7 @@ VERSION: Final = Raw(b"2")
 """Of the tracking API (event-spec.md §2)."""
 MAX_MESSAGE_ID: Final = 100
 CONSENT_EVENT: Final = "Segment Consent Preference Updated"
+_CONSENT_RAW: Final = Raw(b'"%b"' % CONSENT_EVENT.encode())
 
 _RAW_TYPES: Final = {name: Raw(b'"%b"' % name.encode()) for name in TYPES}
 _TYPE_OF_RAW: Final = {bytes(raw): name for name, raw in _RAW_TYPES.items()}
@@ -57,7 +58,6 @@ _SECTION: Final = {
     "identify": ("traits", Discard("traits_not_object", "traits must be an object")),
     "group": ("traits", Discard("traits_not_object", "traits must be an object")),
 }
-_IDS: Final = ("userId", "anonymousId", "groupId", "previousId")
 _CAPPED: Final = ("properties", "traits")
 _NULL: Final = Raw(b"null")
 _EMPTY: Final = Raw(b"{}")
@@ -127,42 +127,16 @@ class Spec(Plugin):
             raise Turned(_TOO_LONG)
         _check_ids(kind, fields)
         _check_shape(kind, fields)
-        self._check_context(event, kind, fields)
-        self._set_times(event, fields)
+        _check_context(event, kind, fields)
+        self._set_times(event, received, fields)
         fields["version"] = VERSION
         fields.pop("writeKey", None)
         _cap(event, fields)
 
-    def _check_context(self, event: Event, kind: str, fields: dict[str, Raw]) -> None:
-        raw = fields.get("context")
-        if raw is not None:
-            text = bytes(raw)
-            if text[0] == _BRACE:
-                seen = _look_into_context(raw)
-                if seen.library is not UNSET and bytes(seen.library)[0] == _QUOTE:
-                    inner = _fields(raw)
-                    inner["library"] = Raw(b'{"name":%b}' % bytes(seen.library))
-                    fields["context"] = Raw(msgspec.json.encode(inner))
-                if (
-                    kind == "identify"
-                    and seen.traits is not UNSET
-                    and fields.get("traits", _NULL) == _NULL
-                    and bytes(seen.traits)[0] == _BRACE
-                ):
-                    fields["traits"] = seen.traits
-            elif text != b"null":
-                fields["context"] = _EMPTY
-                message = "context must be an object; it was replaced by an empty one"
-                event.violations.append(Violation("spec", "context_not_object", message, "context"))
-        if kind == "track" and _is_consent(fields["event"]):
-            _check_consent(fields.get("context"))
-
-    def _set_times(self, event: Event, fields: dict[str, Raw]) -> None:
-        received = event.received
-        assert received is not None
+    def _set_times(self, event: Event, received: Received, fields: dict[str, Raw]) -> None:
         times = self._times
         at = received.at_ms
-        at_text = times.write(at)
+        at_text = times.write_again(at)
         given, given_text, wrong = times.read(fields.get("timestamp"))
         if wrong:
             _invalid_time(event, "timestamp")
@@ -186,7 +160,7 @@ class Spec(Plugin):
             if wrong:
                 _invalid_time(event, "sentAt")
         if sent is not None:
-            fields["sentAt"] = sent_text or times.write(sent)
+            fields["sentAt"] = sent_text or times.write_again(sent)
         if original is None:
             fields["originalTimestamp"] = fields["timestamp"] = at_text
         else:
@@ -235,8 +209,10 @@ def _type(path: str, fields: dict[str, Raw]) -> str:
 
 
 def _check_ids(kind: str, fields: dict[str, Raw]) -> None:
-    present = [_id(key, fields) if key in fields else False for key in _IDS]
-    user, anonymous, group, previous = present
+    user = _id("userId", fields) if "userId" in fields else False
+    anonymous = _id("anonymousId", fields) if "anonymousId" in fields else False
+    group = _id("groupId", fields) if "groupId" in fields else False
+    previous = _id("previousId", fields) if "previousId" in fields else False
     if not user and not anonymous:
         raise Turned(_NO_ID)
     if kind == "group" and not group:
@@ -280,11 +256,33 @@ def _check_shape(kind: str, fields: dict[str, Raw]) -> None:
             raise Turned(rule[1])
 
 
+def _check_context(event: Event, kind: str, fields: dict[str, Raw]) -> None:
+    raw = fields.get("context")
+    if raw is not None:
+        text = bytes(raw)
+        if text[0] == _BRACE:
+            seen = _look_into_context(raw)
+            if seen.library is not UNSET and bytes(seen.library)[0] == _QUOTE:
+                inner = _fields(raw)
+                inner["library"] = Raw(b'{"name":%b}' % bytes(seen.library))
+                fields["context"] = Raw(msgspec.json.encode(inner))
+            if (
+                kind == "identify"
+                and seen.traits is not UNSET
+                and fields.get("traits", _NULL) == _NULL
+                and bytes(seen.traits)[0] == _BRACE
+            ):
+                fields["traits"] = seen.traits
+        elif text != b"null":
+            fields["context"] = _EMPTY
+            message = "context must be an object; it was replaced by an empty one"
+            event.violations.append(Violation("spec", "context_not_object", message, "context"))
+    if kind == "track" and _is_consent(fields["event"]):
+        _check_consent(fields.get("context"))
+
+
 def _is_consent(event: Raw) -> bool:
-    text = bytes(event)
-    if b"\\" in text:
-        return _decode_string(event) == CONSENT_EVENT
-    return text == b'"%b"' % CONSENT_EVENT.encode()
+    return event == _CONSENT_RAW or (b"\\" in bytes(event) and _decode_string(event) == CONSENT_EVENT)
 
 
 def _check_consent(context: Raw | None) -> None:
@@ -325,7 +323,11 @@ def _invalid_time(event: Event, path: str) -> None:
 
 
 def _cap(event: Event, fields: dict[str, Raw]) -> None:
-    if sum(len(memoryview(fields[key])) for key in _CAPPED if key in fields) <= LEAST_BYTES:
+    size = 0
+    for key in _CAPPED:
+        if key in fields:
+            size += len(memoryview(fields[key]))
+    if size <= LEAST_BYTES:
         return
     room = MOST
     for key in _CAPPED:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 
@@ -124,7 +125,7 @@ class Rig:
         return self._stream(stream).end
 
     def at_time(self, stream: str, ms: int) -> Position:
-        return StreamFolder(self._stream(stream).folder).at_time(ms)
+        return StreamFolder(self._stream(stream).folder, self.files).at_time(ms)
 
     def _stream(self, name: str) -> Stream:
         chosen: Stream = getattr(self, name)
@@ -165,8 +166,9 @@ class Rig:
     async def until_handled(self, offset: int | None = None) -> None:
         """Return once everything of `received` (before `offset`) is handled durably."""
         wanted = self.received.end.offset if offset is None else offset
+        # A cursor that moves over nothing but discarded lines wakes nobody: it has to be looked at.
         while (cursor := self.events.cursor) is None or cursor.received.offset < wanted:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
     async def handle_all(
         self,

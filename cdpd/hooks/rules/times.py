@@ -25,6 +25,7 @@ class Times:
 
     def __init__(self) -> None:
         self._seconds: dict[int, bytes] = {}
+        self._written: dict[int, Raw] = {}
         self._plain: tuple[Any, int | None, bool] = (None, None, False)
 
     def read(self, raw: Raw | None) -> tuple[int | None, Raw | None, bool]:
@@ -53,6 +54,15 @@ class Times:
             wrong = ms is None and value is not None and value != ""
             self._plain = (value, ms, wrong)
         return ms, wrong
+
+    def write_again(self, ms: int) -> Raw:
+        """As `write`, for a time that the events of a batch share."""
+        text = self._written.get(ms)
+        if text is None:
+            if len(self._written) > _MOST_KEPT:
+                self._written.clear()
+            text = self._written[ms] = self.write(ms)
+        return text
 
     def write(self, ms: int) -> Raw:
         """The output form. Raises OverflowError outside the years 1 to 9999."""
