@@ -50,7 +50,7 @@ class Answers:
 
     def refused(self, request: Request, refused: Refused, *, origin: bytes | None = None) -> Answer:
         """The JSON of a refusal. `origin`: CORS lines to send instead of those for the request's Origin."""
-        message = refused.message
+        message = refused.message.encode(errors="replace").decode()  # a path may hold bytes that are no text
         body = msgspec.json.encode(
             {"success": False, "code": refused.code, "message": message, "error": message}
         )

@@ -83,6 +83,7 @@ class Express(asyncio.Protocol):
         "_held",
         "_last",
         "_loop",
+        "_over",
         "_remaining",
         "_request",
         "_watch",
@@ -104,6 +105,8 @@ class Express(asyncio.Protocol):
         self._held = False
         self._last = False
         """The connection ends once the present body is over."""
+        self._over = False
+        """The client sends no more."""
         self._drained: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.phase = Phase.IDLE
@@ -125,6 +128,11 @@ class Express(asyncio.Protocol):
         self.resume_writing()
         if self._request is not None and self._remaining:
             self._request.fail(ConnectionResetError("the client went away in the middle of its body"))
+
+    def eof_received(self) -> bool:
+        """The client has sent all it will; what it still waits for is answered before the connection ends."""
+        self._over = True
+        return self._request is not None and not self._remaining
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
@@ -209,6 +217,8 @@ class Express(asyncio.Protocol):
         if self._ahead:
             data, self._ahead = self._ahead, b""
             self._begin(data)
+        if self._over and self._request is None and self.transport is not None:
+            self.transport.close()
 
     def _more_of_body(self, data: bytes) -> None:
         piece = data[: self._remaining]

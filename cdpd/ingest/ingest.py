@@ -184,7 +184,7 @@ class Ingest:
         if key not in self._settings.sources:
             raise Refused(404, "unknown_source", "no source has this write key")
         document = settings_document(self._settings, key)
-        extra = CACHE + b"Vary: Accept-Encoding\r\n"
+        extra = CACHE + b"Vary: Origin, Accept-Encoding\r\n"
         if accepts_gzip(request.headers.get("accept-encoding", "")):
             document = compressed(document)
             extra += b"Content-Encoding: gzip\r\n"

@@ -115,7 +115,7 @@ def _members(body: bytes) -> tuple[Members, int]:
             end, levels = _value(body, at)
             members[_key(key[0])] = (body[at:end], levels)
             if len(members) > MAX_ELEMENTS:
-                raise too_large("the number of keys", MAX_ELEMENTS)
+                raise too_large("the body", MAX_ELEMENTS, "keys")
             at, more = _next(body, end, b"}")
             if not more:
                 break
@@ -138,7 +138,7 @@ def _elements(array: bytes) -> list[Element]:
             _check(text)
         elements.append(Element(text, levels > DECODABLE))
         if len(elements) > MAX_ELEMENTS:
-            raise too_large("what this batch makes", MAX_ELEMENTS)
+            raise too_large("the batch", MAX_ELEMENTS, "elements")
         at, more = _next(array, end, b"]")
         if not more:
             return elements

@@ -1,8 +1,8 @@
 """How fast ingest is: `python -m tests.bench.ingest [SECONDS]`; needs `wrk`.
 
-Measures, one after the other in one run and each server alone on one core, a bare aiohttp + uvloop server that
-reads the body and answers, and ours with a log that takes everything at once. Single figures swing by 40 % from
-run to run: compare the ratios.
+Measures, one after the other in one run and each server alone on one core: a bare aiohttp + uvloop server that
+reads the body and answers, ingest with a log that takes everything at once, and ingest with the real log. Single
+figures swing by 40 % from run to run: compare the ratios.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import anyio
 import msgspec
 import structlog
 import uvloop
@@ -31,6 +33,8 @@ from cdpd.config.model import Config
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.server import serve
 from cdpd.ingest.settings import IngestSettings
+from cdpd.ingest.tracking import Append
+from cdpd.log.stream import StreamOptions, open_stream
 from cdpd.metrics import Metrics
 
 EVENT = {
@@ -74,9 +78,6 @@ async def bare(tell: Callable[[int], None]) -> None:
         await request.read()
         return web.Response(body=b'{"success":true}', content_type="application/json")
 
-    async def make(message: object, payload: object, protocol: object, writer: object, task: object) -> object:
-        return None
-
     def request(*args: object) -> web.BaseRequest:
         loop = asyncio.get_running_loop()
         return web.BaseRequest(*args, loop, client_max_size=64 * 1024 * 1024)  # type: ignore[arg-type]
@@ -93,6 +94,23 @@ async def ours(tell: Callable[[int], None]) -> None:
     async def append(lines: Sequence[bytes], config_id: int) -> object:
         return None
 
+    await _serve(append, tell)
+
+
+async def durable(tell: Callable[[int], None]) -> None:
+    """Ingest over the real log, which syncs before it answers."""
+    with tempfile.TemporaryDirectory(prefix="cdpd-bench-") as folder:
+        async with open_stream(
+            Path(folder) / "received", clock=SystemClock(), options=StreamOptions(), report=print
+        ) as received:
+
+            async def append(lines: Sequence[bytes], config_id: int) -> object:
+                return await received.append(lines, config_id=config_id)
+
+            await _serve(append, tell)
+
+
+async def _serve(append: Append, tell: Callable[[int], None]) -> None:
     config = msgspec.convert({"sources": {"bench": {"write_keys": [KEY]}}}, Config)
     ingest = Ingest(
         settings=IngestSettings.of(config, 1),
@@ -104,10 +122,12 @@ async def ours(tell: Callable[[int], None]) -> None:
     )
     async with serve(ingest, [Listen("127.0.0.1", 0)]) as bound:
         tell(bound[0].port)
-        await asyncio.Event().wait()
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                return
 
 
-SERVERS = {"bare aiohttp": bare, "cdpd": ours}
+SERVERS = {"bare aiohttp": bare, "cdpd, no log": ours, "cdpd, durable": durable}
 
 
 def _run(name: str, pipe: Connection) -> None:

@@ -89,12 +89,23 @@ async def test_what_is_no_request_is_answered_in_json_with_cors(request_bytes: b
         assert "Traceback" not in error["message"]
 
 
+@pytest.mark.parametrize(
+    "path", [b"/\xff", b"/%ff", b"/a%00b", b"//", b"/v1//track", b"/v1/track/x?", b"/v1/projects//settings"]
+)
+async def test_odd_paths_are_not_found(path: bytes) -> None:
+    async with running() as server:
+        answer = await server.raw(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 40")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] in ("not_found", "bad_request")
+
+
 async def test_settings_are_compressed_cached_and_say_no_host_that_was_not_configured() -> None:
     async with running() as server:
         url = f"{server.bound.url}/v1/projects/{KEY}/settings"
         async with server.http.get(url, headers={"Accept-Encoding": "gzip, deflate, br"}) as answer:
             assert answer.headers["Content-Encoding"] == "gzip"
             assert answer.headers["Cache-Control"] == "public, max-age=120"
+            assert answer.headers["Vary"] == "Origin, Accept-Encoding"  # or caches starve browsers of CORS
             document = await answer.json()
         segment = document["integrations"]["Segment.io"]
         assert "apiHost" not in segment
