@@ -36,6 +36,10 @@ class Damage(LogError):
         )
 
 
+class NotRecovered(LogError):
+    """The machine started anew, and the stream's writer has not yet found out where the stream ends."""
+
+
 class InvalidCursor(LogError):
     """A position that does not belong to this log."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from cdpd.event import BEGINNING, Position
-from cdpd.log.errors import Damage, InvalidCursor, LogError, NoLongerKept
+from cdpd.log.errors import Damage, InvalidCursor, NoLongerKept, NotRecovered
 from cdpd.log.files import Files, OsFiles, ReadableFile
 from cdpd.log.frame import HAS_HOLES, BadFrame, Codec, Cursor
 from cdpd.log.index import load_index
@@ -106,13 +106,14 @@ class Reader:
         """The next frames, at least one and then up to the bounds; None at the durable end.
 
         Raises Damage where the bytes below the durable end are wrong, InvalidCursor where `position` is
-        not of this log, NoLongerKept where retention removed what it points at; the position then stays.
+        not of this log, NoLongerKept where retention removed what it points at, NotRecovered where the mark is lost
+        or older than the last power loss; the position then stays.
         """
         mark = self._mark()
         if mark is None:
             if not segment_bases(self._files, self.folder):
                 return None
-            raise LogError(
+            raise NotRecovered(
                 f"{self.folder} has segments but no durable mark: start the daemon once to recover it"
             )
         if self._checked != mark.epoch or mark.end < self.position.offset:
@@ -144,7 +145,7 @@ class Reader:
             check_position(self.position, known_lineage(self._files, self.folder, bases), mark, self.folder)
         except InvalidCursor:
             if mark.boot_id != self._files.boot_id():  # the mark may be an old one: it was never synced
-                raise LogError(
+                raise NotRecovered(
                     f"{self.folder} was not recovered since the machine started: start the daemon once"
                 ) from None
             raise

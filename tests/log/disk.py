@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -43,7 +44,7 @@ class Op:
             self.apply(content)
             return
         cuts = sorted({0, len(self.data), *(random.randrange(len(self.data) + 1) for _ in range(3))})
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             if random.random() < 0.5:
                 _put(content, self.at + start, self.data[start:end])
         if random.random() < 0.3:  # the new size without all of the data
@@ -171,7 +172,8 @@ class Disk:
             raise OSError(errno.EIO, "the process is dead", str(path))
         if self.operations_left is not None:
             self.operations_left -= 1
-        if any([fault.strikes(kind, path) for fault in self.faults]):
+        strikes = [fault.strikes(kind, path) for fault in self.faults]  # each of them counts down
+        if any(strikes):
             self.history.append(f"FAILED {kind} {path.name}")
             code = errno.ENOSPC if kind in ("write", "create", "overwrite") else errno.EIO
             raise OSError(code, os.strerror(code), str(path))
