@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -19,6 +20,7 @@ from cdpd.log.errors import LogError
 if TYPE_CHECKING:
     import duckdb
 
+_T = TypeVar("_T")
 _LEAST_LINE: Final = 16 * 1024 * 1024
 """DuckDB's own bound for a line; raised where a stream has a larger frame."""
 _OPTIONS: Final = (
@@ -62,14 +64,17 @@ def mentioned(sql: str) -> list[str]:
 class Archive:
     """The views, to be asked. One at a time; made by `open_archive`."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, names: dict[str, str]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, names: dict[str, str], thread: ThreadPoolExecutor
+    ) -> None:
         self._connection = connection
         self._names = names
+        self._thread = thread
 
     def ask(self, sql: str) -> Table:
         """Run SQL (of several statements: the last answers). Raises QueryError, also while rows are taken."""
         with self._told():
-            self._connection.execute(sql)
+            self._run(lambda: self._connection.execute(sql))
             described = self._connection.description
         if described is None:
             raise QueryError("no SQL was given")
@@ -78,10 +83,26 @@ class Archive:
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         while True:
             with self._told():
-                rows = self._connection.fetchmany(1000)
+                rows = self._run(lambda: self._connection.fetchmany(1000))
             if not rows:
                 return
             yield from rows
+
+    def _run(self, work: Callable[[], _T]) -> _T:
+        """Do it in the other thread: DuckDB may wait deaf to Ctrl-C, which this one always hears."""
+        import duckdb
+
+        doing = self._thread.submit(work)
+        try:
+            return doing.result()
+        except KeyboardInterrupt:
+            while not doing.done():  # an interrupt before DuckDB has begun is forgotten by it
+                self._connection.interrupt()
+                try:
+                    doing.result(0.05)
+                except (TimeoutError, duckdb.Error, RuntimeError):
+                    pass
+            raise
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -125,7 +146,7 @@ def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Itera
             connection.execute(_view(VIEWS[name], parts))
         _lock(connection, [piece.name for parts in pieces.values() for piece in parts])
         names = {piece.name: str(piece.path) for parts in pieces.values() for piece in parts}
-        yield Archive(connection, names)
+        yield Archive(connection, names, stack.enter_context(ThreadPoolExecutor(1)))
 
 
 def _config(spill: str) -> dict[str, str | bool | int | float | list[str]]:

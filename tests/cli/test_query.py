@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,6 +122,31 @@ def test_wrong_sql_is_told_and_exits_2(cdpd: Cdpd, tmp_path: Path, sql: str, sai
     assert said in ran.err
     assert "Traceback" not in ran.err
     assert "/proc/" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select count(*) from range(100000000000) r(i) where i % 7 = 3",
+        "select i from range(100000000000) r(i)",
+    ],
+)
+def test_ctrl_c_ends_a_query_at_once_and_in_silence(tmp_path: Path, sql: str) -> None:
+    store(tmp_path, "events", [])
+    began = tmp_path / "began"
+    script = (
+        "import sys, pathlib, cdpd.cli, cdpd.archive.database as d\n"
+        "ask = d.Archive.ask\n"
+        "d.Archive.ask = lambda *a: (pathlib.Path(sys.argv.pop()).touch(), ask(*a))[1]\n"
+        "sys.exit(cdpd.cli.main(sys.argv[1:-1]))"
+    )
+    program = [sys.executable, "-c", script, "query", sql, "--data-dir", str(tmp_path), str(began)]
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while not began.exists() and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == (b"", 130)
 
 
 def test_two_formats_at_once_are_a_mistake(cdpd: Cdpd, tmp_path: Path) -> None:
