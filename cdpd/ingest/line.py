@@ -18,7 +18,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from cdpd.ingest.nesting import deeper_than
 from cdpd.ingest.refusal import too_large
 from cdpd.ingest.settings import MAX_EVENTS, IngestSettings
-from cdpd.ingest.shared import Shared, name_all
+from cdpd.ingest.shared import NOTHING_SHARED, Shared, name_all
 from cdpd.ingest.split import Element, Peek, Split, peek
 
 KEPT_WHOLE: Final = 512 * 1024
@@ -67,14 +67,18 @@ class LineBuilder:
                 sent_at = b',"sentAt":' + self._one_line(text)
         self._via = sent_at + b',"via":' + head.via
         self._middle = self._via + b',"event":'
-        self._shared_too_deep = split.shared_too_deep or any(
-            section is not None and deeper_than(bytes(section), self._depth - 1)
-            for section in (split.context, split.integrations)
-        )
-        self._shared = (
-            Shared(None, None) if self._shared_too_deep else Shared(split.context, split.integrations)
-        )
+        self._shared_too_deep = split.shared_too_deep
+        if split.context is None and split.integrations is None:
+            self._shared = NOTHING_SHARED
+        else:
+            for section in (split.context, split.integrations):
+                if section is not None and deeper_than(bytes(section), self._depth - 1):
+                    self._shared_too_deep = True
+            self._shared = (
+                NOTHING_SHARED if self._shared_too_deep else Shared(split.context, split.integrations)
+            )
         self._shared_too_large = self._shared.size > self._limit
+        self._first = split.seen
         self._index = 0
         self.size = 0
         self.rejected = 0
@@ -105,11 +109,12 @@ class LineBuilder:
         else:
             text = bytes(event)
         try:
-            seen = peek(text)
+            seen = peek(text) if self._first is None else self._first
         except msgspec.ValidationError:
             return self._rejected("event_not_object", text)
         except RecursionError:
             return self._rejected("too_deep", text)
+        self._first = None
         if self._shared_too_deep or deeper_than(text, self._depth):
             return self._rejected("too_deep", text, seen)
         if len(text) > self._limit or self._shared_too_large:

@@ -61,6 +61,10 @@ class Shared:
                 event["integrations"] = Raw(_encode(_shallow(self._integrations, with_all(_decode(own)))))
 
 
+NOTHING_SHARED: Final = Shared(None, None)
+"""Of a single event, or a batch that says nothing."""
+
+
 def with_all(integrations: Fields) -> Fields:
     """`all` under its proper name; an `All` beside it wins."""
     if "all" not in integrations:

@@ -57,6 +57,8 @@ class Split(Struct):
     context: Raw | None = None
     integrations: Raw | None = None
     sent_at: Raw | None = None
+    seen: Peek | None = None
+    """What the first event was seen to have, where it was looked at already."""
     shared_too_deep: bool = False
     """The batch's context or integrations are nested too deep to be merged into anything."""
 
@@ -93,7 +95,7 @@ def split_single(body: bytes) -> Split:
         seen = peek(body)
     except msgspec.ValidationError:
         raise no_object() from None
-    return Split(events=[Raw(body.strip())], key=seen.key)
+    return Split(events=[Raw(body.strip())], key=seen.key, seen=seen)
 
 
 def no_batch() -> Refused:

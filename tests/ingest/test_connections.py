@@ -270,7 +270,7 @@ async def test_ten_thousand_idle_connections_do_not_matter() -> None:
                 assert crowd.stdout is not None
                 assert crowd.stdin is not None
                 with anyio.fail_after(PATIENCE):
-                    assert await crowd.stdout.receive() == b"there\n"
+                    assert (await crowd.stdout.receive()).startswith(b"there")
                 await until(lambda: len(server.ingest.watch.connections) == count)
                 assert await server.post("/v1/track", {}) == (200, {"success": True})
                 await crowd.stdin.aclose()
