@@ -68,6 +68,10 @@ class _Group:
         self.done = anyio.Event()
         self.failure: str | None = None
 
+    def fail(self, why: str) -> None:
+        self.failure = why
+        self.done.set()
+
 
 class Stream:
     """One stream; made by `open_stream`. Not for threads: everything is called on the event loop."""
@@ -87,7 +91,7 @@ class Stream:
         self._mark: Mark
         self._cursor: Cursor | None
         self._unpublished: deque[Mark] = deque()
-        self._publish_due = False
+        self._publish_due: Mark | None = None
         self._groups: deque[_Group] = deque()
         self._work = anyio.Event()
         self._advanced: anyio.Event | None = None
@@ -124,8 +128,9 @@ class Stream:
 
         Without `first_ms`/`last_ms` the log time is now. No lines but a `cursor`: a frame without events.
         `publish=False`: durable, but not to be seen before `publish()`. A cancelled append may still be written.
-        Raises AppendFailed: nothing of it is or will be served. With a cursor it is raised only once it is
-        certain that not even a power loss can bring the lines back. Raises ValueError for lines that are not lines.
+        Raises AppendFailed: nothing of it is or will be served; only where the disk refuses even to cut it back may
+        a power loss before the next append bring it back. With a cursor (exactly-once) it is therefore raised only
+        once that is impossible. Raises ValueError for lines that are not lines.
         """
         if self._closed:
             raise AppendFailed(f"{self.folder}: the stream is closed")
@@ -153,14 +158,20 @@ class Stream:
 
         A mark that cannot be written is reported, and written with the next one.
         """
-        if self._lock.locked():
-            self._publish_due = True
-            return
-        self._publish_due = False
         if not self._unpublished:
             return
-        mark = self._unpublished[-1]
-        self._unpublished.clear()
+        self._publish_due = self._unpublished[-1]
+        if not self._lock.locked():
+            self._publish_what_is_due()
+
+    def _publish_what_is_due(self) -> None:
+        mark, self._publish_due = self._publish_due, None
+        if (
+            mark is None or mark not in self._unpublished
+        ):  # meanwhile cut off, or published with what came later
+            return
+        while self._unpublished.popleft() is not mark:
+            pass
         try:
             self._writer.publish(mark)
         except OSError as error:
@@ -174,6 +185,11 @@ class Stream:
         is already published, AppendFailed where the disk refuses (then it can be tried again).
         """
         async with self._exclusive():
+            while (
+                self._groups
+            ):  # appends that were cancelled before they were written: they belong to what goes
+                self._groups[0].fail(f"{self.folder}: cut back to {end}")
+                self._groups.popleft()
             mark = self._mark
             for mark in [self._mark, *self._unpublished]:
                 if mark.end == end:
@@ -247,7 +263,8 @@ class Stream:
                 while True:
                     if self._groups:
                         async with self._exclusive():
-                            await self._write(self._groups.popleft())
+                            if self._groups:
+                                await self._write(self._groups.popleft())
                     elif self._closed:
                         break
                     else:
@@ -256,8 +273,7 @@ class Stream:
             finally:
                 self._closed = True
                 for group in self._groups:
-                    group.failure = f"{self.folder}: the writer has stopped"
-                    group.done.set()
+                    group.fail(f"{self.folder}: the writer has stopped")
                 await self._in_thread(self._writer.seal)
 
     async def _write(self, group: _Group) -> None:
@@ -329,8 +345,7 @@ class Stream:
         """The disk to oneself; a publish that was asked for meanwhile follows."""
         async with self._lock:
             yield
-        if self._publish_due:
-            self.publish()
+        self._publish_what_is_due()
 
     async def _in_thread(self, work: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
         return await anyio.to_thread.run_sync(work, *args, limiter=self._limiter)

@@ -10,7 +10,10 @@ from cdpd.log.files import OsFiles, WritableFile
 
 
 class FaultyFiles(OsFiles):
-    """`failing`: kinds of operations (write, sync, truncate, create, overwrite, sync_folder) that fail until removed."""
+    """`failing`: kinds of operations that fail, as long as they are in it.
+
+    write, sync, truncate, create, overwrite, rename, sync_folder. `done`: those that did not.
+    """
 
     def __init__(self) -> None:
         self.failing: set[str] = set()

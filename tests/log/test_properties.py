@@ -179,14 +179,26 @@ class Log(RuleBasedStateMachine):
     def crash(self, reboot: bool, look: bool) -> None:
         self._crash(reboot, look)
 
-    @rule(operations=st.integers(0, 9), reboot=st.booleans(), batches=BATCHES, keep=st.integers(0, 255))
-    def crash_at_work(self, operations: int, reboot: bool, batches: list[tuple[int, int]], keep: int) -> None:
+    @rule(
+        operations=st.integers(0, 9),
+        receiving=st.booleans(),
+        then=st.sampled_from([[False], [True], [False, True]]),
+        batches=BATCHES,
+        keep=st.integers(0, 255),
+    )
+    def crash_at_work(
+        self, operations: int, receiving: bool, then: list[bool], batches: list[tuple[int, int]], keep: int
+    ) -> None:
+        """The process dies in the middle; what follows, a power loss or another process, may be cut short too."""
+        if not receiving:
+            self.receive(batches, 1)
         life = self.life
         self.disk.operations_left = operations
-        self.receive(batches, 1)
+        if receiving:
+            self.receive(batches, 1)
         if self.life is life:
             self.pipeline(8, keep, False)
-        if self.life is life:
+        for reboot in then[self.life is not life :]:
             self._crash(reboot)
 
     @rule(operations=st.integers(0, 12))
@@ -268,7 +280,7 @@ class Log(RuleBasedStateMachine):
         except Died:
             pass
         if self.disk.dead:
-            self._crash(reboot=self.disk.random.random() < 0.5, look=self.disk.random.random() < 0.3)
+            self._crash(reboot=self.disk.random.random() < 0.6, look=self.disk.random.random() < 0.3)
 
     @rule(slice_=st.integers(1, 8), keep=st.integers(0, 255), split=st.booleans())
     def pipeline(self, slice_: int, keep: int, split: bool) -> None:
@@ -286,12 +298,13 @@ class Log(RuleBasedStateMachine):
             if piece is None:
                 return
             kept, dropped, origins = [], [], []
+            pad = "x" * (80 if keep & 16 else 0)  # some appends take several frames
             for i, (_, offset, _, _) in enumerate(piece.records()):
                 if keep >> (i % 8) & 1:
-                    kept.append(self._line(of=offset))
+                    kept.append(self._line(of=offset, pad=pad))
                     origins.append(offset)
                 else:
-                    dropped.append(self._line(of=offset))
+                    dropped.append(self._line(of=offset, pad=pad))
             end = cursor.discarded
             for part in [dropped[:1], dropped[1:]] if split else [dropped]:
                 if part:

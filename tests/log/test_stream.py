@@ -251,6 +251,43 @@ async def test_cutting_back_takes_away_what_was_not_published(segment_bytes: int
         assert all_lines(stream.reader()) == lines(3)
 
 
+async def test_publishing_while_a_write_runs_does_not_publish_what_that_write_brings(opened: Opened) -> None:
+    async with opened("discarded", target=0) as stream:
+        await stream.append(lines(2), config_id=1, publish=False)
+
+        async def send() -> None:
+            await stream.append(lines(2, 2), config_id=1, publish=False)
+
+        async with anyio.create_task_group() as sending:
+            sending.start_soon(send)
+            while not stream._lock.locked():
+                await anyio.lowlevel.checkpoint()
+            stream.publish()
+        assert stream.end.offset == 2
+        stream.publish()
+        assert all_lines(stream.reader()) == lines(4)
+
+
+async def test_an_append_cancelled_before_it_was_written_is_not_written_after_the_cut(opened: Opened) -> None:
+    async with opened("discarded", target=0) as stream:
+        await stream.append(lines(2), config_id=1, publish=False)
+        stream.publish()
+
+        async def send(first: int) -> None:
+            await stream.append(lines(1, first), config_id=1, publish=False)
+
+        async with anyio.create_task_group() as sending:
+            sending.start_soon(send, 50)
+            while not stream._lock.locked():
+                await anyio.lowlevel.checkpoint()
+            sending.start_soon(send, 60)
+            await anyio.lowlevel.checkpoint()
+            sending.cancel_scope.cancel()
+        await stream.cut_to(2)
+        assert (await stream.append(lines(1, 2), config_id=1)).first == 2
+        assert all_lines(stream.reader()) == lines(3)
+
+
 async def test_discarded_is_cut_to_what_events_names_at_a_start(opened: Opened, reports: list[str]) -> None:
     async with opened("discarded", target=0, segment_bytes=1) as stream:
         await stream.append(lines(2), config_id=1, publish=False)
@@ -320,7 +357,7 @@ async def test_after_another_boot_whole_frames_are_kept_and_a_torn_tail_is_set_a
     segment = tmp_path / "received" / "00000000000000000000.ndjson.zst"
     data = segment.read_bytes()
     segment.write_bytes(data[:-3])
-    monkeypatch.setattr(FaultyFiles, "boot_id", lambda self: b"another boot....")
+    monkeypatch.setattr(FaultyFiles, "boot_id", lambda _: b"another boot....")
     async with opened() as stream:
         assert all_lines(stream.reader()) == lines(4)
         await stream.append(lines(1, 4), config_id=1)
