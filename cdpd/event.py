@@ -11,7 +11,7 @@ from typing import Final, Self
 import msgspec
 from msgspec import Raw, Struct
 
-from cdpd.section import Section
+from cdpd.section import Branch, Section
 
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
 
@@ -226,6 +226,11 @@ class Event(Section):
         if key == "messageId":
             raise ValueError("messageId is given at ingest and cannot be changed")
         super().__setitem__(key, value)
+
+    def _put(self, key: str, value: Branch) -> None:
+        if key == "messageId":
+            raise ValueError("messageId is given at ingest and cannot be changed")
+        super()._put(key, value)
 
     def put_raw(self, key: str, text: Raw) -> None:
         if key == "messageId":

@@ -57,13 +57,13 @@ def _enc_hook(value: object) -> object:
 _encode_open = msgspec.json.Encoder(enc_hook=_enc_hook).encode
 
 
-class _Base:
+class Branch:
     """What objects and arrays share: their text, and telling the levels above of a change."""
 
     __slots__ = ("_key", "_parent", "_text")
 
     _text: Raw | None
-    _parent: _Base | None
+    _parent: Branch | None
     _key: str | None  # set while this section is not in its parent yet: attached by the first change
 
     def _touch(self) -> None:
@@ -95,7 +95,7 @@ class _Base:
         return f"{type(self).__name__}({bytes(self.raw()).decode(errors='replace')})"
 
 
-class Section(_Base, MutableMapping[str, Any]):
+class Section(Branch, MutableMapping[str, Any]):
     """A JSON object. Nested objects and arrays come out as Section and Items; assigned values are copied."""
 
     __slots__ = ("_fields", "_unopened")
@@ -104,7 +104,7 @@ class Section(_Base, MutableMapping[str, Any]):
     _unopened: bool
     """Every field is still text: none was opened, so they can be handed out and encoded as they are."""
 
-    def __init__(self, text: Raw | bytes | None = None, parent: _Base | None = None) -> None:
+    def __init__(self, text: Raw | bytes | None = None, parent: Branch | None = None) -> None:
         self._text = Raw(b"{}") if text is None else text if isinstance(text, Raw) else Raw(text)
         self._parent = parent
         self._key = None
@@ -112,7 +112,7 @@ class Section(_Base, MutableMapping[str, Any]):
         self._unopened = True
 
     @classmethod
-    def detached(cls, parent: _Base, key: str) -> Section:
+    def detached(cls, parent: Branch, key: str) -> Section:
         """An empty section that becomes `parent[key]` when something is first written to it."""
         section = cls(None, parent)
         section._key = key
@@ -125,8 +125,8 @@ class Section(_Base, MutableMapping[str, Any]):
             fields = self._fields = _decode_object(self._text)  # type: ignore[assignment]  # dict is invariant
         return fields  # type: ignore[return-value]  # just set
 
-    def _put(self, key: str, value: _Base) -> None:
-        self._read()[key] = value  # type: ignore[assignment]  # _Base is a Section or an Items
+    def _put(self, key: str, value: Branch) -> None:
+        self._read()[key] = value  # type: ignore[assignment]  # Branch is a Section or an Items
         self._unopened = False
 
     def raw(self) -> Raw:
@@ -196,14 +196,14 @@ class Section(_Base, MutableMapping[str, Any]):
         return value if isinstance(value, Section) else Section.detached(self, key)
 
 
-class Items(_Base, MutableSequence[Any]):
+class Items(Branch, MutableSequence[Any]):
     """A JSON array; elements come out as Section, Items or scalars; assigned values are copied."""
 
     __slots__ = ("_elements",)
 
     _elements: list[Raw | Node] | None
 
-    def __init__(self, text: Raw, parent: _Base | None = None) -> None:
+    def __init__(self, text: Raw, parent: Branch | None = None) -> None:
         self._text = text
         self._parent = parent
         self._key = None

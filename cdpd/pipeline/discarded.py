@@ -45,13 +45,14 @@ class Ended(Struct):
 
 
 def discarded_line(ended: Ended, received: bytes, now_ms: int) -> bytes:
-    """The line for it. A `received` line that is no JSON stands in it as `{"raw": text}`."""
+    """The line for it. A `received` line that is no JSON in UTF-8 stands in it as `{"raw": text}`."""
     try:
-        line = Raw(received)
+        received.decode()
         _decode(received)
+        line = Raw(received)
         if b"\n" in received:
             line = Raw(msgspec.json.format(received, indent=-1))
-    except (msgspec.DecodeError, RecursionError):
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         line = Raw(_encode({"raw": received.decode(errors="replace")}))
     return _encode(
         DiscardedLine(

@@ -201,6 +201,7 @@ class Pipeline:
                     )
                     pause = None
                 else:
+                    self._say("running")
                     ended = self._all_ended(passage, refused)
                     lines = await self._encode(survivors)
                     with anyio.CancelScope(shield=True):
