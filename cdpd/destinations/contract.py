@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from cdpd.clock import Clock
 from cdpd.destinations.outcome import Outcome
@@ -33,8 +33,9 @@ if TYPE_CHECKING:  # `cdpd check` and `cdpd plugins` import destinations for the
 class BatchLimits(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """How much goes in one `deliver` call. There is no linger: what is there is sent."""
 
-    max_events: int = 500
-    max_bytes: int = 4 * 1024 * 1024
+    max_events: Annotated[int, Meta(ge=1)] = 500
+    """Most events."""
+    max_bytes: Annotated[int, Meta(ge=1)] = 4 * 1024 * 1024
     """Sum of the events' own JSON; a single larger event still goes, alone."""
 
 
@@ -46,13 +47,14 @@ class DestinationConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only
     sources: list[str] | None = None
     """Names of the sources to take events from. Default: all."""
     enabled: bool = True
+    """False: nothing is sent; its events wait in the log."""
     start: str = field(name="from", default="now")
     """Where a new destination begins: `now`, `beginning` or an ISO 8601 time. Later changes do nothing."""
     ordering: Literal["user", "strict", "none"] = "user"
     """`user`: each user's events in order. `strict`: all events in order. `none`: any order."""
     batch: BatchLimits | None = None
     """Batch limits, at most the destination's own."""
-    timeout: float = 10.0
+    timeout: Annotated[float, Meta(gt=0)] = 10.0
     """Seconds for one request."""
 
 
@@ -95,7 +97,7 @@ class Destination:
         self.env = env
 
     async def start(self) -> None:
-        """Once, before the first batch. Raise `Misconfigured`-like errors from `deliver`, not here."""
+        """Once, before the first batch. What may fail belongs into `deliver`, whose outcomes say what to do."""
 
     async def stop(self) -> None:
         """Once, after the last batch."""
@@ -104,9 +106,11 @@ class Destination:
         """On SIGHUP: open files again (logrotate)."""
 
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        """Send the batch; one outcome an event, in the batch's order.
+        """Send the batch; one outcome an event, in the batch's order (cdpd/destinations/outcome.py).
 
-        May raise: aiohttp and OS errors and time-outs count as TryAgain for the whole batch; any other
-        exception is a fault of the destination: TryAgain too, loudly, with its traceback in the log.
+        `cdpd.destinations.answers` turns an HTTP answer into an outcome. May raise: aiohttp and OS errors and
+        time-outs count as TryAgain for the whole batch (a certificate or an address that is wrong: Misconfigured);
+        any other exception is a fault of the destination: TryAgain too, loudly, with its traceback in the log.
+        What is delivered twice after a crash carries the same messageId.
         """
         raise NotImplementedError

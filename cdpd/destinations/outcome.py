@@ -36,4 +36,13 @@ class Misconfigured(Struct, frozen=True, tag=True):
     status: int | None = None
 
 
-Outcome = Delivered | TryAgain | BadEvent | Misconfigured
+class TooLarge(Struct, frozen=True, tag=True):
+    """The request was too large (413): the same events come again in smaller batches; one alone is a BadEvent."""
+
+    reason: str
+    status: int | None = None
+    request: str = ""
+    answer: str = ""
+
+
+Outcome = Delivered | TryAgain | BadEvent | Misconfigured | TooLarge
