@@ -17,8 +17,8 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "cdpd"
 
-PLAIN: Final = ("event", "section", "clock", "timestamp", "metrics")
-"""What everybody may know: data, time, counters."""
+PLAIN: Final = ("event", "section", "clock", "timestamp", "metrics", "secret")
+"""What everybody may know: data, time, counters, secrets."""
 ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "event": ("section",),
     "section": (),
@@ -28,7 +28,10 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "discovery": (),
     "log": ("event", "clock"),
     "mapping": ("event", "section"),
-    "config": ("timestamp", "clock", "destinations.contract", "discovery"),
+    "config": ("timestamp", "clock", "secret", "destinations.contract", "discovery"),
+    "secret": (),
+    "terminal": (),
+    "lines": ("timestamp", "terminal"),
     "ingest": (*PLAIN, "log", "mapping", "config"),
     "pipeline": (*PLAIN, "log", "mapping", "config", "hookspecs", "plugins", "control.contract"),
     "delivery": (*PLAIN, "log", "mapping", "config", "destinations"),
@@ -39,7 +42,17 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "plugins": ("event", "clock", "log.reader"),
     "hookspecs": ("event", "plugins"),
     "hooks": ("event", "section", "clock", "timestamp", "log", "config", "hookspecs", "plugins"),
-    "destinations": ("event", "section", "clock", "timestamp", "config", "mapping"),
+    "destinations": (
+        "event",
+        "section",
+        "clock",
+        "timestamp",
+        "secret",
+        "config",
+        "mapping",
+        "lines",
+        "terminal",
+    ),
 }
 """Part → the parts (or modules of them) that it may import. A part that is not named here may import all."""
 INNERMOST: Final = ("daemon",)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from cdpd.cli.output import printable
+from cdpd.terminal import printable
 
 _LOOKED_AT: Final = 1000
 """Rows that decide on the widths of the columns; the rest follows as it comes."""

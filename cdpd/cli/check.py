@@ -10,9 +10,10 @@ import typer
 
 from cdpd.cli.exits import FAILED, USAGE
 from cdpd.cli.options import ConfigOption, JsonOption, examples, new_app
-from cdpd.cli.output import coloured, paint, plural, print_json
+from cdpd.cli.output import plural, print_json
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.problem import ConfigError, Problem
+from cdpd.terminal import coloured, paint
 
 app = new_app()
 

@@ -13,13 +13,13 @@ import typer
 
 from cdpd.cli.answer import print_table
 from cdpd.cli.exits import USAGE, CommandError
-from cdpd.cli.lines import look_into
 from cdpd.cli.located import control, not_running, peek_or_stop, refused
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import columns, plural, print_json
 from cdpd.cli.streams import PLACE_FORMS, Place, open_stream, parse_place
 from cdpd.control.client import ControlRefused, NotRunning
 from cdpd.control.contract import DiscardedFilter
+from cdpd.lines import look_into
 from cdpd.log.folder import StreamFolder
 
 app = new_app(

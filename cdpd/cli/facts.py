@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from cdpd.cli.output import coloured, columns, paint
+from cdpd.cli.output import columns
+from cdpd.terminal import coloured, paint
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

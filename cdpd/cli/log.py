@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from cdpd.cli.exits import FAILED
-from cdpd.cli.lines import look_into
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import columns, plural, print_json, size_text
 from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
 from cdpd.config.data_folder import STREAMS
+from cdpd.lines import look_into
 from cdpd.log.reader import Frame, Reader
 from cdpd.timestamp import format_time
 

@@ -1,18 +1,11 @@
-"""Printing: JSON, aligned columns, and colours where a terminal shows them."""
+"""Printing: JSON, aligned columns, sizes and counts in words."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Final, TextIO
 
 import msgspec
-
-_CODES: Final = {
-    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33",
-    "blue": "34", "magenta": "35", "cyan": "36",
-}  # fmt: skip
 
 
 def print_json(value: object) -> None:
@@ -21,18 +14,6 @@ def print_json(value: object) -> None:
     if sys.stdout.isatty():
         text = msgspec.json.format(text, indent=2)
     sys.stdout.write(text.decode() + "\n")
-
-
-def coloured(stream: TextIO) -> bool:
-    """Whether to colour what goes there: a terminal, and nobody said NO_COLOR (https://no-color.org)."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def paint(text: str, colour: str, on: bool) -> str:
-    """`text` in a colour, if `on`."""
-    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if on else text
 
 
 def columns(rows: Sequence[Sequence[object]], header: Sequence[str] = (), indent: str = "") -> str:
@@ -70,11 +51,6 @@ def size_text(count: int) -> str:
             return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
-
-
-def printable(text: str) -> str:
-    """Text of strangers for a terminal: control characters, which could steer it, are shown as escapes."""
-    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
 def plural(count: int, noun: str) -> str:

@@ -11,9 +11,10 @@ from msgspec import Struct
 from cdpd import discovery
 from cdpd.cli.exits import FAILED, CommandError
 from cdpd.cli.options import JsonOption, examples, new_app
-from cdpd.cli.output import coloured, columns, paint, print_json
+from cdpd.cli.output import columns, print_json
 from cdpd.config.describe import Option, first_line, options
 from cdpd.config.problem import did_you_mean
+from cdpd.terminal import coloured, paint
 
 app = new_app(
     "List the installed hooks, destinations and commands, and the packages that they are from.\n\n"

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from cdpd.cli.lines import Line, look_into, pretty
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, examples, new_app
-from cdpd.cli.output import coloured
 from cdpd.cli.streams import FromOption, Place, open_stream, parse_place
+from cdpd.lines import Line, look_into, pretty
 from cdpd.log.folder import StreamFolder
+from cdpd.terminal import coloured
 
 app = new_app()
 

@@ -50,9 +50,10 @@ def plugin_folder(data_dir: Path, name: str) -> Path:
 
 
 def make_data_folder(folder: Path) -> None:
-    """Make it (0700) with its parents where it is missing. Raises OSError."""
+    """Make it and the folders in it (all 0700), with its parents, where missing. Raises OSError."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    for part in (folder, folder / "log", folder / "plugins"):
+        part.mkdir(mode=0o700, exist_ok=True)
 
 
 def development_key(folder: Path) -> str:

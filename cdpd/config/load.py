@@ -16,7 +16,7 @@ from cdpd.config.data_folder import data_folder, development_key
 from cdpd.config.decode import decode
 from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
 from cdpd.config.model import Config, SourceConfig
-from cdpd.config.plugin_options import Catalogue, plugin_faults
+from cdpd.config.plugin_options import Catalogue, place_paths, plugin_faults
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.config.risks import risks
 from cdpd.config.rules import broken_rules
@@ -63,9 +63,11 @@ def load(
             raise ConfigError([_nothing_found(folder, system_file)])
         return _development(data_folder(data_dir, None, None, environ))
     document = read_document(path)
-    problems = document.problems + _problems(document, catalogue or _installed())
+    catalogue = catalogue or _installed()
+    problems = document.problems + _problems(document, catalogue)
     if problems:
         raise ConfigError(_in_order(problems, document))
+    place_paths(document.data, catalogue, path.parent)
     config = msgspec.convert(document.data, Config)
     return LoadedConfig(
         config=config,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from pathlib import Path as FilePath
+from typing import Any, Protocol, get_args
+
+import msgspec
+from msgspec import Struct
 
 from cdpd.config.locate import Path
 from cdpd.config.model import DEFAULT_HOOKS
@@ -127,6 +131,25 @@ def _option_faults(
         yield Fault(path, message, "`cdpd plugins` shows what is installed", at_key=True)
         return
     yield from check_shape(options, config, dec_hook, path)
+
+
+def place_paths(data: dict[str, Any], catalogue: Catalogue, folder: FilePath) -> None:
+    """Make relative paths in the options of hooks and destinations absolute: they are below `folder`.
+
+    For a configuration without faults.
+    """
+    hooks, destinations = catalogue.hooks(), catalogue.destinations()
+    for name, options in table(data, "hooks").items():
+        _place(options, hooks[options.get("use", name)].load().Config, folder)
+    for name, options in table(data, "destinations").items():
+        _place(options, destinations[options.get("type", name)].load().Config, folder)
+
+
+def _place(options: dict[str, Any], config: type[Struct], folder: FilePath) -> None:
+    for field in msgspec.structs.fields(config):
+        value = options.get(field.encode_name)
+        if isinstance(value, str) and FilePath in (field.type, *get_args(field.type)):
+            options[field.encode_name] = str(folder.absolute() / FilePath(value).expanduser())
 
 
 def _names(installed: Mapping[str, Installed] | set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -36,7 +37,7 @@ class File(Destination):
     name = "File"
 
     class Config(DestinationConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
-        path: str
+        path: Path
 
 
 class FakeCatalogue:

@@ -274,7 +274,7 @@ def test_mistakes_in_every_file_are_reported_together_with_their_own_places(tmp_
         ),
         (
             "[destinations.file]\n",
-            "cdpd.toml:1:15: destinations.file.path: missing: a string is needed here",
+            "cdpd.toml:1:15: destinations.file.path: missing: a path is needed here",
         ),
     ],
 )
@@ -382,3 +382,13 @@ def test_the_id_changes_with_what_shapes_events_and_with_nothing_else(tmp_path: 
     assert plain.config_id == elsewhere.config_id == config_id(plain.config)
     assert len({plain.config_id, other_chain.config_id, other_option.config_id}) == 3
     assert 0 < plain.config_id < 2**64
+
+
+def test_relative_paths_of_plugins_are_below_the_configurations_folder(tmp_path: Path) -> None:
+    text = (
+        GOOD
+        + '[destinations.file]\npath = "out/copy.ndjson"\n[destinations.b]\ntype = "file"\npath = "/x/y"\n'
+    )
+    destinations = loaded(tmp_path, text).config.destinations
+    assert destinations["file"]["path"] == str(tmp_path / "out/copy.ndjson")
+    assert destinations["b"]["path"] == "/x/y"

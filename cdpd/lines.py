@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw, Struct
 
-from cdpd.cli.output import paint, printable
+from cdpd.terminal import paint, printable
 from cdpd.timestamp import parse_time
 
 _SECTIONS = {"identify": "traits", "group": "traits"}

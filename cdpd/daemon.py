@@ -1,0 +1,378 @@
+"""The daemon: assembles everything; start, reload, drain, stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+from msgspec import Struct
+
+from cdpd import discovery
+from cdpd.banner import banner
+from cdpd.clock import Clock, SystemClock
+from cdpd.config.address import Listen, parse_listen
+from cdpd.config.data_folder import SOCKET, STREAMS, make_data_folder, plugin_folder, state_db, stream_folder
+from cdpd.config.duration import parse_duration
+from cdpd.config.load import LoadedConfig, load
+from cdpd.config.model import Config
+from cdpd.config.problem import ConfigError
+from cdpd.control.contract import DiscardedFilter
+from cdpd.control.server import ControlInUse, serve_control
+from cdpd.delivery.delivery import Delivery, DestinationError
+from cdpd.delivery.state import StateDb, StateError
+from cdpd.event import Position
+from cdpd.ingest.ingest import Ingest
+from cdpd.ingest.server import ListenError, serve
+from cdpd.ingest.settings import IngestSettings
+from cdpd.log.errors import LogError, StreamLocked
+from cdpd.log.folder import StreamFolder
+from cdpd.log.reader import Reader
+from cdpd.log.stream import Stream, StreamOptions, open_stream
+from cdpd.logs import Threshold, make_log
+from cdpd.metrics import Metrics
+from cdpd.pipeline.chain import Chains, HookError
+from cdpd.pipeline.pipeline import Pipeline
+from cdpd.plugins import PluginEnv
+from cdpd.supervise import supervise
+from cdpd.upkeep import Kept, upkeep
+
+_RESTART_NEEDED: Final[dict[str, Callable[[Config], object]]] = {
+    "data": lambda config: config.data,
+    "http.listen": lambda config: config.http.listen,
+    "logging.format": lambda config: config.logging.format,
+}
+"""What a reload cannot change, and how to read it."""
+
+
+_FORESEEN: Final = (
+    ListenError,
+    StreamLocked,
+    ControlInUse,
+    LogError,
+    StateError,
+    DestinationError,
+    HookError,
+)
+"""What keeps a daemon from starting and needs no traceback: the message says what to do."""
+
+
+class RunOptions(Struct, frozen=True):
+    """The command line of `cdpd run`."""
+
+    config: Path | None = None
+    data_dir: Path | None = None
+    listen: str | None = None
+
+
+class Streams(Struct, frozen=True):
+    """The three streams of this daemon; plugins read through it (cdpd.plugins.Streams)."""
+
+    received: Stream
+    events: Stream
+    discarded: Stream
+
+    def reader(self, stream: str, position: Position) -> Reader:
+        return self._named(stream).reader(position)
+
+    def end(self, stream: str) -> Position:
+        return self._named(stream).end
+
+    def at_time(self, stream: str, ms: int) -> Position:
+        return StreamFolder(self._named(stream).folder).at_time(ms)
+
+    def _named(self, stream: str) -> Stream:
+        if stream not in STREAMS:
+            raise ValueError(f"there is no stream {stream!r}: {', '.join(STREAMS)}")
+        chosen: Stream = getattr(self, stream)
+        return chosen
+
+
+def run(options: RunOptions) -> int:
+    """Run the daemon until a signal stops it; the exit code (cdpd/cli/exits.py)."""
+    try:
+        loaded = load(options.config, options.data_dir, development=True)
+    except ConfigError as error:
+        lines = "\n".join(f"  {problem}" for problem in error.problems)
+        return _complain(f"the configuration is wrong:\n{lines}", 2)
+    threshold = Threshold(loaded.config.logging.level)
+    log = make_log(loaded.config.logging, sys.stderr, threshold)
+    daemon = Daemon(loaded, options, SystemClock(), log, threshold)
+    try:
+        make_data_folder(loaded.data_dir)
+        anyio.run(daemon.run, backend_options={"use_uvloop": _has_uvloop()})
+    except Exception as error:
+        first = _first(error)
+        if isinstance(first, _FORESEEN):
+            return _complain(str(first), 1)
+        if isinstance(first, OSError):
+            return _complain(f"{loaded.data_dir}: {first}", 1)
+        raise
+    return 0
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401 - only whether it is there
+    except ImportError:
+        return False
+    return True
+
+
+def _first(error: Exception) -> Exception:
+    """What a task group's wrapping holds."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"cdpd: {message}\n")
+    return code
+
+
+class Daemon:
+    """One daemon over one data folder. Serves the control API (cdpd/control/contract.py)."""
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        options: RunOptions,
+        clock: Clock,
+        log: structlog.typing.FilteringBoundLogger,
+        threshold: Threshold,
+    ) -> None:
+        self.loaded = loaded
+        self.metrics = Metrics()
+        self._options = options
+        self._clock = clock
+        self._log = log
+        self._threshold = threshold
+        self._started_ms = clock.now_ms()
+        self._not_ready: str | None = "starting"
+        self._reloading = anyio.Lock()
+        self._bound: list[Listen] = []
+        self._streams: Streams
+        self._chains: Chains
+        self._pipeline: Pipeline
+        self._delivery: Delivery
+        self._ingest: Ingest
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, drain, stop."""
+        async with AsyncExitStack() as stack:
+            state = StateDb(state_db(self.loaded.data_dir))
+            stack.callback(state.close)
+            self._streams = await self._open_streams(stack, state)
+            self._chains = Chains.build(self.config, discovery, self._plugin_env)
+            await self._chains.startup()
+            stack.push_async_callback(self._stop_chains)
+            self._assemble(state)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(supervise, "pipeline", self._pipeline.run, self._clock, self._log)
+                tasks.start_soon(self._delivery.run, self.config)
+                tasks.start_soon(upkeep, self._kept(), lambda: self.config.log, self._clock, self._log)
+                await self._serve()
+                await self._delivery.stop()
+                tasks.cancel_scope.cancel()
+
+    async def _open_streams(self, stack: AsyncExitStack, state: StateDb) -> Streams:
+        floor = max((position.offset for position in state.cursors().values()), default=0)
+        events = await self._open("events", stack, floor=floor)
+        cursor = events.cursor
+        received = await self._open("received", stack, floor=cursor.received.offset if cursor else 0)
+        discarded = await self._open("discarded", stack, target=cursor.discarded if cursor else 0)
+        return Streams(received, events, discarded)
+
+    async def _open(
+        self, name: str, stack: AsyncExitStack, *, floor: int = 0, target: int | None = None
+    ) -> Stream:
+        def report(text: str) -> None:
+            self._log.warning("recovery of the log", stream=name, found=text)
+
+        return await stack.enter_async_context(
+            open_stream(
+                stream_folder(self.loaded.data_dir, name),
+                clock=self._clock,
+                options=_stream_options(self.config),
+                floor=floor,
+                target=target,
+                report=report,
+            )
+        )
+
+    def _plugin_env(self, name: str) -> PluginEnv:
+        return PluginEnv(
+            name=name,
+            state_dir=plugin_folder(self.loaded.data_dir, name),
+            streams=self._streams,
+            clock=self._clock,
+            log=self._log.bind(plugin=name),
+        )
+
+    def _assemble(self, state: StateDb) -> None:
+        streams = self._streams
+        self._pipeline = Pipeline(
+            received=streams.received,
+            events=streams.events,
+            discarded=streams.discarded,
+            chains=self._chains,
+            config_id=self.loaded.config_id,
+            options=self.config.pipeline,
+            clock=self._clock,
+            metrics=self.metrics,
+            log=self._log,
+        )
+        self._delivery = Delivery(
+            events=streams.events,
+            state=state,
+            catalogue=discovery,
+            data_dir=self.loaded.data_dir,
+            clock=self._clock,
+            metrics=self.metrics,
+            log=self._log,
+        )
+        self._ingest = Ingest(
+            settings=IngestSettings.of(self.config, self.loaded.config_id),
+            append=self._append,
+            clock=self._clock,
+            metrics=self.metrics,
+            log=self._log,
+            ready=lambda: self._not_ready,
+        )
+        for name, routes in self._chains.routes().items():
+            self._ingest.mount(name, routes)
+
+    async def _append(self, lines: Sequence[bytes], config_id: int) -> object:
+        return await self._streams.received.append(lines, config_id=config_id)
+
+    def _kept(self) -> list[Kept]:
+        streams = self._streams
+
+        def pipeline_needs() -> Mapping[str, int]:
+            cursor = streams.events.cursor
+            return {"the pipeline": cursor.received.offset if cursor else 0}
+
+        return [
+            Kept(streams.received, pipeline_needs),
+            Kept(streams.events, lambda: self._delivery.needed()),
+            Kept(streams.discarded, dict),
+        ]
+
+    async def _serve(self) -> None:
+        """From the first request that is taken to the last that is answered."""
+        await self._delivery.ready()
+        listen = [parse_listen(self._options.listen or self.config.http.listen)]
+        async with (
+            serve_control(self.loaded.data_dir / SOCKET, self, self._log),
+            serve(self._ingest, listen) as bound,
+        ):
+            self._bound = bound
+            self._not_ready = None
+            self._log.info(
+                "started", listen=[str(address) for address in bound], data=str(self.loaded.data_dir)
+            )
+            sys.stdout.write(banner(self.loaded, bound))
+            sys.stdout.flush()
+            await self._until_stopped()
+            self._not_ready = "stopping"
+            self._log.info("stopping: finishing the requests that are being answered")
+
+    async def _until_stopped(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for received in signals:
+                if received != signal.SIGHUP:
+                    return
+                self._delivery.reopen()
+                try:
+                    self._log.info("reloaded", **await self.reload())
+                except ConfigError as error:
+                    for problem in error.problems:
+                        self._log.error("not reloaded: the configuration is wrong", problem=str(problem))
+
+    async def _stop_chains(self) -> None:
+        await self._chains.shutdown()
+
+    # -- the control API ---------------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Any]:
+        streams = self._streams
+        return {
+            "state": self._not_ready or "running",
+            "version": version("cdpd-daemon"),
+            "pid": os.getpid(),
+            "uptime_seconds": (self._clock.now_ms() - self._started_ms) // 1000,
+            "listen": [address.url for address in self._bound],
+            "data_dir": str(self.loaded.data_dir.resolve()),
+            "configuration": [str(file) for file in self.loaded.files] or "none: development defaults",
+            "streams": {
+                stream.name: {
+                    "begin": stream.begin,
+                    "end": stream.end.offset,
+                    "lines": stream.end.offset - stream.begin,
+                }
+                for stream in (streams.received, streams.events, streams.discarded)
+            },
+            "pipeline": self._pipeline.status(),
+            "destinations": self._delivery.status(),
+            "counters": self.metrics.snapshot(),
+        }
+
+    async def reload(self) -> dict[str, Any]:
+        async with self._reloading:
+            loaded = await anyio.to_thread.run_sync(self._load_again)
+            changed = [
+                name
+                for name in Config.__struct_fields__
+                if getattr(loaded.config, name) != getattr(self.config, name)
+            ]
+            restart = [
+                name for name, read in _RESTART_NEEDED.items() if read(loaded.config) != read(self.config)
+            ]
+            if loaded.data_dir != self.loaded.data_dir and "data" not in restart:
+                restart.append("data")
+            chains = Chains.build(loaded.config, discovery, self._plugin_env, self._chains)
+            await chains.startup()
+            before, self._chains = self._chains, chains
+            self._threshold.level = loaded.config.logging.level
+            for stream in (self._streams.received, self._streams.events, self._streams.discarded):
+                stream.options = _stream_options(loaded.config)
+            await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
+            await before.shutdown(keep=chains)
+            await self._delivery.apply(loaded.config)
+            self._ingest.apply(IngestSettings.of(loaded.config, loaded.config_id))
+            self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
+            return {
+                "changed": changed,
+                "needs_restart": restart,
+                "warnings": [str(problem) for problem in loaded.warnings],
+            }
+
+    def _load_again(self) -> LoadedConfig:
+        return load(self._options.config, self._options.data_dir, development=self.loaded.development)
+
+    async def retry_discarded(self, which: DiscardedFilter, dry_run: bool) -> dict[str, Any]:
+        return await self._pipeline.retry_discarded(which, dry_run)
+
+    async def reopen(self) -> dict[str, Any]:
+        self._delivery.reopen()
+        return {}
+
+
+def _stream_options(config: Config) -> StreamOptions:
+    return StreamOptions(
+        segment_bytes=config.log.segment_bytes, segment_age=parse_duration(config.log.segment_age)
+    )

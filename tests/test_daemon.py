@@ -1,0 +1,186 @@
+"""The daemon as a process: start, reload, signals, stop, and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import anyio.to_thread
+
+from cdpd.control.client import ControlClient
+from cdpd.control.contract import DiscardedFilter
+from tests.running import RunningDaemon, key_header, running
+
+CONFIG = """
+[sources.website]
+write_keys = ["wk_daemon_website"]
+
+[destinations.copy]
+type = "file"
+path = "{folder}/copy.ndjson"
+"""
+
+
+async def post(daemon: RunningDaemon, event: dict[str, Any], key: str = "wk_daemon_website") -> int:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{daemon.url}/v1/track", data=json.dumps(event), headers=key_header(key)) as answer,
+    ):
+        return answer.status
+
+
+async def ask(daemon: RunningDaemon, method: str, *arguments: object) -> dict[str, Any]:
+    client = ControlClient(daemon.data / "control.sock")
+    return await anyio.to_thread.run_sync(lambda: getattr(client, method)(*arguments))
+
+
+def start_failing(*arguments: str, cwd: Path) -> tuple[int, str]:
+    """Run `cdpd run`, which must end by itself with an error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cdpd", "run", *arguments], cwd=cwd, capture_output=True, text=True, timeout=30
+    )
+    return done.returncode, done.stderr
+
+
+async def test_an_event_goes_all_the_way_and_status_tells_of_it(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+        assert await post(daemon, {"event": "A", "userId": "u1", "messageId": "m1"}) == 200
+        assert await post(daemon, {"event": "A", "userId": "u1", "messageId": "m1"}) == 200
+        assert await post(daemon, {"event": "A", "messageId": "m2"}) == 200
+        assert await post(daemon, {"event": "A", "userId": "u1"}, key="wk_wrong") == 401
+        discarded = await daemon.wait_for("discarded", 2)
+        assert [(line["by"], line["code"]) for line in discarded] == [
+            ("dedup", "duplicate"),
+            ("spec", "no_user_anon_id"),
+        ]
+        status = await ask(daemon, "status")
+        assert status["state"] == "running"
+        assert status["pid"] == daemon.pid
+        assert status["streams"]["received"]["end"] == 3
+        assert status["streams"]["events"]["end"] == 1
+        assert set(status["destinations"]) == {"copy"}
+        assert await daemon.stop() == 0
+    (copied,) = [json.loads(line) for line in (tmp_path / "copy.ndjson").read_bytes().splitlines()]
+    assert copied["messageId"] == "m1"
+    assert copied["projectId"] == "website"
+
+
+async def test_the_data_is_for_its_owners_eyes_only(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+        await post(daemon, {"event": "A", "userId": "u1"})
+        await daemon.wait_for("events", 1)
+        modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [daemon.data, *daemon.data.rglob("*")]}
+    open_to_others = {path: oct(mode) for path, mode in modes.items() if mode & 0o077}
+    assert not open_to_others
+
+
+async def test_sighup_applies_a_new_configuration_without_dropping_a_request(tmp_path: Path) -> None:
+    config = CONFIG.format(folder=tmp_path)
+    async with running(tmp_path, config) as daemon:
+        assert await post(daemon, {"event": "A", "userId": "u1"}) == 200
+        added = '\n[sources.app]\nwrite_keys = ["wk_daemon_app_new"]\n[hooks.drop]\nrules = [{ event = "Noise" }]\n'
+        daemon.config.write_text(
+            config.replace("[sources", '[pipeline]\nhooks = ["spec", "dedup", "drop"]\n[sources') + added
+        )
+        answer = await ask(daemon, "reload")
+        assert answer["changed"] == ["pipeline", "sources", "hooks"]
+        assert answer["needs_restart"] == []
+        assert await post(daemon, {"event": "B", "userId": "u1"}, key="wk_daemon_app_new") == 200
+        assert await post(daemon, {"event": "Noise", "userId": "u1"}) == 200
+        await daemon.wait_for("discarded", 1)
+        events = await daemon.wait_for("events", 2)
+        assert [(event["event"], event["projectId"]) for event in events] == [("A", "website"), ("B", "app")]
+
+
+async def test_a_wrong_configuration_is_refused_with_its_place_and_the_old_one_goes_on(
+    tmp_path: Path,
+) -> None:
+    config = CONFIG.format(folder=tmp_path)
+    async with running(tmp_path, config) as daemon:
+        daemon.config.write_text(config.replace("write_keys", "write_key"))
+        done = await anyio.run_process(daemon.command("reload"), check=False)
+        assert done.returncode == 2
+        assert re.search(r"cdpd\.toml:3:1: .*did you mean \"write_keys\"\?", done.stderr.decode())
+        daemon.signal(signal.SIGHUP)
+        assert await post(daemon, {"event": "A", "userId": "u1"}) == 200
+        await daemon.wait_for("events", 1)
+        assert await daemon.stop() == 0
+        assert "not reloaded" in daemon.log()
+
+
+async def test_a_discarded_event_is_sent_again_after_the_mistake_was_mended(tmp_path: Path) -> None:
+    config = CONFIG.format(folder=tmp_path)
+    strict = (
+        config + '\n[pipeline]\nhooks = ["spec", "dedup", "drop"]\n[hooks.drop]\nrules = [{ event = "A" }]\n'
+    )
+    async with running(tmp_path, strict) as daemon:
+        await post(daemon, {"event": "A", "userId": "u1", "messageId": "m1"})
+        (line,) = await daemon.wait_for("discarded", 1)
+        daemon.config.write_text(config)
+        await ask(daemon, "reload")
+        which = DiscardedFilter(code=line["code"])
+        assert (await ask(daemon, "retry_discarded", which, True))["matched"] == 1
+        assert len(daemon.lines("received")) == 1
+        assert (await ask(daemon, "retry_discarded", which))["retried"] == 1
+        (event,) = await daemon.wait_for("events", 1)
+        assert event["messageId"] == "m1"
+        assert event["receivedAt"] == line["line"]["receivedAt"]
+        assert daemon.lines("received")[1]["retryOf"] == 0
+
+
+async def test_sigterm_ends_it_with_0_and_leaves_nothing_locked(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+        await post(daemon, {"event": "A", "userId": "u1"})
+        assert await daemon.stop() == 0
+        assert not (daemon.data / "control.sock").exists()
+        await daemon.start()
+        await post(daemon, {"event": "B", "userId": "u1"})
+        events = await daemon.wait_for("events", 2)
+        assert [event["event"] for event in events] == ["A", "B"]
+
+
+async def test_a_second_daemon_on_the_same_data_is_refused_with_the_firsts_pid(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+        arguments = (
+            "--config",
+            str(daemon.config),
+            "--data-dir",
+            str(daemon.data),
+            "--listen",
+            "127.0.0.1:0",
+        )
+        code, said = await anyio.to_thread.run_sync(lambda: start_failing(*arguments, cwd=tmp_path))
+        assert code == 1
+        assert f"pid {daemon.pid}" in said
+    assert "Traceback" not in said
+
+
+async def test_a_taken_port_is_a_clear_error_that_names_the_way_out(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        arguments = ("--data-dir", str(tmp_path / "data"), "--listen", f"127.0.0.1:{port}")
+        code, said = await anyio.to_thread.run_sync(lambda: start_failing(*arguments, cwd=tmp_path))
+    assert code == 1
+    assert f"127.0.0.1:{port}" in said
+    assert "--listen" in said
+    assert "Traceback" not in said
+
+
+async def test_a_wrong_configuration_stops_the_start_with_every_mistake_and_its_place(tmp_path: Path) -> None:
+    (tmp_path / "cdpd.toml").write_text('[http]\nlisten = "nowhere"\n[sources.a]\nwrite_kys = []\n')
+    code, said = await anyio.to_thread.run_sync(lambda: start_failing(cwd=tmp_path))
+    assert code == 2
+    assert "cdpd.toml:2:" in said
+    assert "cdpd.toml:4:1" in said
+    assert "Traceback" not in said
