@@ -195,11 +195,11 @@ class Dedup(Plugin):
         store.add(ids, position)
 
     def _tidy(self) -> None:
-        """Remove the stores of windows that are no longer configured; by now nobody uses them."""
+        """Remove the stores of windows that are no longer configured."""
         self._tidied = True
         for path in self.env.state_dir.glob("window-*"):
             if path != self._folder:
-                rmtree(path, ignore_errors=True)
+                SeenStore.remove_unused(path)
 
 
 def _time(received: Received) -> int:

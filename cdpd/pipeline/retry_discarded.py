@@ -88,10 +88,18 @@ def _meant(line: DiscardedLine, which: DiscardedFilter) -> bool:
             return False
     if which.source is None and which.message_id is None:
         return True
-    outer = _fields_of(line.line)
+    outer = _outer(line)
     return (which.source is None or _text(outer, "source") == which.source) and (
         which.message_id is None or _text(outer, "messageId") == which.message_id
     )
+
+
+def _outer(line: DiscardedLine) -> dict[str, Raw]:
+    """The fields of the `received` line; none where it is no object."""
+    try:
+        return _fields_of(line.line)
+    except msgspec.DecodeError:
+        return {}
 
 
 def _text(fields: dict[str, Raw], key: str) -> str | None:
@@ -106,7 +114,7 @@ def received_again(line: DiscardedLine) -> bytes | None:
 
     What ingest rejected (too large, one too many) is put to the hooks this time: somebody asked for it.
     """
-    fields = _fields_of(line.line)
+    fields = _outer(line)
     try:
         _fields_of(fields["event"])
     except (KeyError, msgspec.DecodeError):

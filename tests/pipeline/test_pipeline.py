@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
@@ -24,25 +23,6 @@ from tests.clock import FakeClock
 from tests.pipeline.rig import CONFIG_ID, Rig, configuration, lines, received_line
 
 TRACK = {"type": "track", "event": "A", "userId": "u"}
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """Open streams. (Entered and left by one task of its own, as their task groups want it.)"""
-    ready: asyncio.Event = asyncio.Event()
-    done: asyncio.Event = asyncio.Event()
-    rig = Rig(tmp_path, clock=FakeClock())
-
-    async def hold() -> None:
-        async with rig.opened():
-            ready.set()
-            await done.wait()
-
-    holder = asyncio.create_task(hold())
-    await ready.wait()
-    yield rig
-    done.set()
-    await holder
 
 
 def only(*hooks: str, **tables: Any) -> Any:

@@ -9,6 +9,7 @@ that cannot be believed is begun anew, empty, at no position: its owner fills it
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -69,7 +70,7 @@ class SeenStore:
         """The store in a folder of its own, as it was left if that can be believed, else empty.
 
         `boot_id`: 16 bytes that change with each start of the machine; zeros where that is not known.
-        Raises OSError.
+        Raises OSError, BlockingIOError among them where another store has the folder open.
         """
         try:
             return cls._reopen(folder, window_ms, boot_id)
@@ -83,15 +84,33 @@ class SeenStore:
         folder.mkdir(mode=0o700, parents=True)
         secret = secrets.token_bytes(16)
         fd = os.open(folder / _STORE, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         store = cls(folder, window_ms, secret, fd)
         store._write_head(boot_id)
         return store
+
+    @staticmethod
+    def remove_unused(folder: Path) -> None:
+        """Remove a store that nobody has open."""
+        try:
+            fd = os.open(folder / _STORE, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            pass  # whoever has it open is about to take over, or to stop: the next one looks again
+        finally:
+            os.close(fd)
 
     @classmethod
     def _reopen(cls, folder: Path, window_ms: int, boot_id: bytes) -> Self:
         fd = os.open(folder / _STORE, os.O_RDWR | os.O_CLOEXEC)
         store: Self | None = None
         try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             head = _sealed(os.pread(fd, _HEAD.size + _CRC.size, 0), _HEAD)
             if head is None or head[:2] != (_MAGIC, window_ms):
                 raise Untrusted(f"{folder}: not a store for this window")
