@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from aiohttp.web import BaseRequest, RequestHandler, StreamResponse
+from aiohttp.web import BaseRequest, RequestHandler, RequestPayloadError, StreamResponse
 
 from cdpd.ingest.answers import Answer
 from cdpd.ingest.head import LONGEST
@@ -43,7 +43,10 @@ class FullRequest(Request):
         self.body = base.content.read_nowait() if base.content.is_eof() else None
 
     async def next_piece(self) -> bytes:
-        return await self._base.content.readany()
+        try:
+            return await self._base.content.readany()
+        except RequestPayloadError:
+            raise Refused(400, "bad_request", "the chunks of the body are broken", close=True) from None
 
     def waits_for_body(self, waits: bool) -> None:
         transport = self._base.transport
@@ -118,6 +121,10 @@ class FullConnection(RequestHandler):
             self.phase = Phase.HEADER
             self.since = self._watch.now
         super().data_received(data)
+        content = self._content
+        if content is not None and self._messages and not content.is_eof():
+            # Behind a body that is not over there can only be a mistake in its chunks; aiohttp lets it wait.
+            content.set_exception(RequestPayloadError("the chunks of the body are broken"))
 
     # -- what the handling of a request tells ------------------------------------------------------------
 

@@ -74,7 +74,7 @@ class Ingest:
         """
         plugin = web.Application()
         plugin.add_routes(routes)
-        self._plugins.add_subapp(f"{routes_prefix(name)}", plugin)
+        self._plugins.add_subapp(plugin_prefix(name), plugin)
 
     def server(self) -> Callable[[], asyncio.Protocol]:
         """What makes a protocol for each connection of a listening socket; call it inside the loop."""
@@ -249,7 +249,7 @@ class Ingest:
         return self._answers.refused(FullRequest(base, connection), refused, origin=origin)
 
 
-def routes_prefix(name: str) -> str:
+def plugin_prefix(name: str) -> str:
     """Where a plugin's routes are."""
     return f"{routes.PLUGINS}{name}/"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
 
+import anyio
 import pytest
 
 from tests.ingest.running import KEY, basic, running
@@ -116,6 +118,25 @@ async def test_chunked_bodies_are_taken_and_bounded() -> None:
         assert b"too_large" in answer
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_broken_chunks_are_the_senders_mistake(at_once: bool) -> None:
+    async with running() as server:
+        head = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        head += b"Authorization: Basic V1JJVEVLRVk6\r\n\r\n2\r\n{}\r\n"
+        reader, writer = await asyncio.open_connection(server.bound.host, server.bound.port)
+        writer.write(head)
+        while not at_once and not server.ingest.in_flight_bytes:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0)
+        writer.write(b"nonsense\r\n")
+        with anyio.fail_after(20):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "bad_request"
+        writer.close()
+        assert server.lines == []
+        assert server.ingest.in_flight_bytes == 0
+
+
 async def test_a_large_body_comes_in_many_pieces() -> None:
     async with running() as server:
         events = [{"messageId": f"m{n}", "properties": {"t": "x" * 1000}} for n in range(2400)]
@@ -151,8 +172,6 @@ async def test_a_byte_order_mark_is_dropped() -> None:
 
 
 async def test_expect_continue_is_answered_before_the_body_comes() -> None:
-    import asyncio
-
     async with running() as server:
         reader, writer = await asyncio.open_connection(server.bound.host, server.bound.port)
         writer.write(
