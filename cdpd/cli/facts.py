@@ -34,39 +34,40 @@ def _nested(value: object) -> bool:
 
 
 def _rows(value: object) -> list[dict[str, Any]] | None:
-    """The rows of a table, where every part is a dict of scalars."""
+    """The rows of a table, where every part is a dict of scalars under the same names."""
     if isinstance(value, dict):
         rows = [{"": name, **part} for name, part in value.items() if isinstance(part, dict)]
         whole = len(rows) == len(value)
     else:
         rows = [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
         whole = isinstance(value, list) and len(rows) == len(value)
-    return rows if whole and not any(_nested(cell) for row in rows for cell in row.values()) else None
+    alike = len({tuple(sorted(row)) for row in rows}) <= 1
+    return (
+        rows if whole and alike and not any(_nested(cell) for row in rows for cell in row.values()) else None
+    )
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [
-        [row.get(name) if _is_number(row.get(name)) else _scalar(row.get(name)) for name in names]
-        for row in rows
-    ]
+    cells = [[row[name] if _is_whole(row[name]) else _scalar(row[name]) for name in names] for row in rows]
     return columns(cells, [_title(name) for name in names], indent="  ")
 
 
 def _lines(value: Any) -> list[str]:
+    # Names in here may be data (a hook, a metric): they stay as they are.
     if isinstance(value, dict):
         lines = []
         for name, part in value.items():
             if _nested(part):
-                lines += [_title(name), *(f"  {line}" for line in _lines(part))]
+                lines += [name, *(f"  {line}" for line in _lines(part))]
             else:
-                lines.append(f"{_title(name)}  {_scalar(part)}")
+                lines.append(f"{name}  {_scalar(part)}")
         return lines
     return [str(part) for part in value]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _scalar(value: object) -> str:
@@ -74,6 +75,8 @@ def _scalar(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
     if isinstance(value, list | dict):
         return ", ".join(map(str, value)) or "none"
     return str(value)

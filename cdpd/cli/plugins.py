@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from cdpd.cli.options import JsonOption, examples, new_app
 from cdpd.cli.output import columns, print_json
 from cdpd.config.describe import Option, first_line, options
 from cdpd.config.problem import did_you_mean
+from cdpd.destinations.contract import DestinationConfig
 from cdpd.terminal import coloured, paint
 
 app = new_app(
@@ -121,14 +123,25 @@ def _shown(plugin: Plugin) -> str:
         lines.append(plugin.doc)
     if plugin.kind == "command":
         return "\n".join([*lines, "", f"cdpd {plugin.name} --help tells more."])
+    common = set()
+    if plugin.kind == "destination":
+        common = {option.name for option in options(DestinationConfig)}
     lines += ["", f"[{plugin.kind}s.{plugin.name}]"]
-    for option in plugin.options:
+    own = [option for option in plugin.options if option.name not in common]
+    lines += _explained(own) or ["It has no options of its own."]
+    if common:
+        lines += ["", "Options of every destination:"]
+        lines += _explained(option for option in plugin.options if option.name in common)
+    return "\n".join(lines)
+
+
+def _explained(shown: Iterable[Option]) -> list[str]:
+    lines = []
+    for option in shown:
         default = (
             "needed" if option.required else f"default {option.default}" if option.default else "optional"
         )
         lines.append(f"{option.name}  ({option.type}; {default})")
         if option.doc:
             lines.append(f"    {option.doc}")
-    if not plugin.options:
-        lines.append("It has no options.")
-    return "\n".join(lines)
+    return lines

@@ -21,7 +21,10 @@ class FakeDaemon:
             "uptime_seconds": 12345,
             "streams": {"received": {"begin": 0, "end": 1200}, "events": {"begin": 0, "end": 7}},
             "destinations": {},
-            "counters": {"cdpd_requests_total": {"/v1/batch,200": 3}},
+            "counters": {
+                "cdpd_requests_total": {"/v1/batch,200": 1234.0},
+                "cdpd_hook_seconds_total": {"spec": 0.12345},
+            },
         }
 
     async def reload(self) -> dict[str, Any]:
@@ -43,6 +46,12 @@ def test_status_shows_every_part(cdpd: Cdpd, tmp_path: Path) -> None:
     table = ran.lines[ran.lines.index("streams") :]
     assert table[1].split() == ["begin", "end"]
     assert table[2].split() == ["received", "0", "1,200"]
+    assert ran.lines[ran.lines.index("counters") + 1 :] == [
+        "  cdpd_requests_total",
+        "    /v1/batch,200  1,234",
+        "  cdpd_hook_seconds_total",
+        "    spec  0.1235",
+    ]
     assert machine.json["streams"]["received"]["end"] == 1200
 
 
