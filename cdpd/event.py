@@ -16,7 +16,7 @@ from cdpd.section import Branch, Section
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
 
 
-class Position(Struct, frozen=True, order=True):
+class Position(Struct, frozen=True, order=True, gc=False):
     """A place in a stream; opaque to consumers: compare positions of one stream, never calculate with them.
 
     Locally: the writer's epoch and the offset of the next line (ARCHITECTURE, The log, Positions). Text form
@@ -42,7 +42,7 @@ BEGINNING: Final = Position(offset=0, epoch=0)
 """Before the first line of any stream; valid for every stream."""
 
 
-class Via(Struct, omit_defaults=True, rename="camel", frozen=True):
+class Via(Struct, omit_defaults=True, rename="camel", frozen=True, gc=False):
     """How an event came in: the request's path, the client's address, and what its headers said."""
 
     path: str = ""
@@ -53,7 +53,7 @@ class Via(Struct, omit_defaults=True, rename="camel", frozen=True):
     """The client's own count of attempts (`X-Retry-Count`), 0 for the first."""
 
 
-class Received(Struct, frozen=True):
+class Received(Struct, frozen=True, gc=False):
     """What ingest noted of an event: when, by which request, and where it stands in `received`."""
 
     at_ms: int
@@ -249,7 +249,10 @@ class Event(Section):
 
     def line(self) -> bytes:
         """The event as one line of JSON, without the line break."""
+        if self._text is None and self._unopened:
+            return _encode(self._fields)
         return bytes(self.raw())
 
 
 _decode_string = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode

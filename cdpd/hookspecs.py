@@ -4,6 +4,13 @@ A plugin is a class on `cdpd.plugins.Plugin`, named in the entry-point group `cd
 any of the functions below with `@hookimpl`. It does nothing until the configuration lists it:
 `[pipeline] hooks = ["spec", "dedup", "mine"]`. The chain runs in that order, plugin by plugin over a slice
 of events; an implementation may leave out arguments that it does not need.
+
+What goes wrong: a hook that raises costs the event it was called for, which goes to `discarded` as `hook_error`
+with the traceback and can be sent again; so many failures of one plugin in a row (`stop_after_failures`) stop the
+pipeline. `raise Retry("why")` instead makes it wait and run the whole slice again, from the events as received.
+A slice may thus come more than once before it is committed: keep in a plugin only what `cdpd_committed` says.
+Hooks hold the event loop while they run: look things up in `cdpd_prepare`. Wrappers, `tryfirst` and `trylast`
+are refused: the order is the configuration's.
 """
 
 from __future__ import annotations
@@ -41,7 +48,11 @@ class Retry(Exception):
 
 @hookspec
 def cdpd_startup() -> Awaitable[None] | None:
-    """Once, before the first event; may be async. Open files here, catch up with the log here."""
+    """Once, before the first event; may be async. Open files here, catch up with the log here.
+
+    On a reload an instance whose options changed is started while the old one still runs, and so on the same
+    `state_dir`; one that did not change goes on as it is.
+    """
 
 
 @hookspec
@@ -51,15 +62,19 @@ def cdpd_shutdown() -> Awaitable[None] | None:
 
 @hookspec
 def cdpd_prepare(events: Sequence[Event], source: Source) -> Awaitable[None] | None:
-    """Once a slice and source, before the three hooks below; may be async, with a time-out.
+    """Once a slice and source, before the three hooks below; may be async, with a time-out (`prepare_timeout`).
 
-    Look up in one round trip what the slice needs.
+    Look up in one round trip what the slice needs. When it is late the slice is tried again; when it raises, it
+    is called for each half of the slice, and so on, so that only the event that it fails for is lost to it.
     """
 
 
 @hookspec
 def cdpd_validate(event: Event, source: Source) -> Violation | Iterable[Violation] | None:
-    """Report what is wrong. Violations stay on the event (`event.violations`) for the plugins after this one."""
+    """Report what is wrong. Violations stay on the event (`event.violations`) for the plugins after this one.
+
+    They are counted by code (`cdpd_noted_total`) for events that come through.
+    """
 
 
 @hookspec
@@ -74,7 +89,11 @@ def cdpd_filter(event: Event, source: Source) -> Discard | None:
 
 @hookspec
 def cdpd_committed(events: Sequence[Event], position: Position) -> None:
-    """These events are durably in `events`; `position` is the place right after them."""
+    """These events, of all sources, are durably in `events`; `position` is the place right after them.
+
+    A slice may be told in several pieces. What a crash keeps a plugin from hearing is in the stream: follow it from
+    a position of your own (`env.streams`, as `dedup` does) where every event counts.
+    """
 
 
 @hookspec

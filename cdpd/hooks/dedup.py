@@ -156,7 +156,8 @@ class Dedup(Plugin):
 
     def _look_up(self, events: Sequence[Event], here: set[bytes], begin: bool) -> None:
         """Find the duplicates; `here`: the ids that came earlier in the slice."""
-        store, digests, duplicates = self._store, self._digests, self._duplicates
+        digest_of, seen = self._store.digest, self._store.seen
+        digests, duplicates = self._digests, self._duplicates
         if begin:
             duplicates.clear()
             if len(digests) > 100_000:  # of slices that were never committed
@@ -165,8 +166,8 @@ class Dedup(Plugin):
             received = event.received
             assert received is not None
             offset = received.position.offset
-            digest = digests[offset] = store.digest(received.source, received.message_id)
-            if digest in here or store.seen(digest, _time(received)):
+            digest = digests[offset] = digest_of(received.source, received.message_id)
+            if digest in here or seen(digest, _time(received)):
                 duplicates.add(offset)
             else:
                 here.add(digest)

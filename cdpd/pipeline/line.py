@@ -38,7 +38,7 @@ class Refused(Struct, frozen=True):
     source: str
 
 
-class _Line(Struct, rename="camel"):
+class _Line(Struct, rename="camel", gc=False):
     received_at: str
     source: str
     message_id: str

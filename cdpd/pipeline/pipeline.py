@@ -284,7 +284,14 @@ class Pipeline:
     def _count(self, passage: Passage, survivors: Sequence[Event], ended: Sequence[Ended]) -> None:
         add = self._metrics.add
         self._watch.rows = passage.rows
-        for source, n in Counter(e.received.source for e in survivors if e.received is not None).items():
+        accepted: dict[str, int] = {}
+        for event in survivors:
+            if event.received is not None:
+                source = event.received.source
+                accepted[source] = accepted.get(source, 0) + 1
+            for violation in event.violations:
+                add(NOTED, violation.code)
+        for source, n in accepted.items():
             add(ACCEPTED, source, n=n)
         for (source, by, code), n in Counter((one.source, one.by, one.code) for one in ended).items():
             add(DISCARDED, source, by, code, n=n)
@@ -292,9 +299,6 @@ class Pipeline:
             add(HOOK_SECONDS, plugin, n=seconds)
         for plugin, n in passage.failures.items():
             add(HOOK_FAILURES, plugin, n=n)
-        for event in survivors:
-            for violation in event.violations:
-                add(NOTED, violation.code)
 
     async def _tell_committed(self, survivors: Sequence[Event], appended: Appended) -> None:
         """cdpd_committed of every plugin, in handy pieces."""

@@ -23,6 +23,7 @@ import anyio
 import msgspec
 
 from cdpd.clock import SystemClock
+from cdpd.event import Position
 from cdpd.metrics import HOOK_SECONDS, Metrics
 from tests.pipeline.rig import Rig, configuration
 
@@ -99,7 +100,7 @@ async def measure(events: int, batch: int, client: bool, profile: bool) -> None:
                 if profiler:
                     profiler.enable()
                 tasks.start_soon(pipeline.run)
-                await rig.until_handled()
+                await rig.events.wait_beyond(Position(events - 1, 0))
                 if profiler:
                     profiler.disable()
                 took = time.perf_counter() - began

@@ -59,6 +59,7 @@ class SeenStore:
         self._folder = folder
         self._window = window_ms
         self._secret = secret
+        self._prefixes: dict[str, bytes] = {}
         self._fd = fd
         self._writes = 0
         self._tables: dict[int, Table] = {}
@@ -154,16 +155,17 @@ class SeenStore:
 
     def digest(self, source: str, message_id: str) -> bytes:
         """What stands for an id in the store; differs from store to store, so that nobody can aim at it."""
-        text = f"{source}\0{message_id}".encode(errors="surrogatepass")
-        return blake2b(text, digest_size=16, key=self._secret).digest()
+        prefix = self._prefixes.get(source)
+        if prefix is None:
+            prefix = self._prefixes[source] = self._secret + source.encode(errors="surrogatepass") + b"\0"
+        return blake2b(prefix + message_id.encode(errors="surrogatepass"), digest_size=16).digest()
 
     def seen(self, digest: bytes, ms: int) -> bool:
         """Whether the id was noted less than a window before `ms`."""
         key, tag = _hash_words(digest)
-        key, tag = key or 1, tag >> TAG_SHIFT
         since = ms - self._window
         for table in self._searched:
-            at = table.find(key, tag)
+            at = table.find(key or 1, tag >> TAG_SHIFT)
             if at is not None and at > since:
                 return True
         return False
