@@ -5,10 +5,17 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw, Struct
 
+from cdpd.event import TYPES
 from cdpd.terminal import paint, printable
 from cdpd.timestamp import parse_time
 
 _SECTIONS = {"identify": "traits", "group": "traits"}
+_CALLS = {**{call: call for call in TYPES}, **{call[0]: call for call in TYPES}}
+"""Last part of a request's path → the call: `/v1/track`, `/v1/t`."""
+
+
+class _Via(Struct):
+    path: str = ""
 
 
 class _Stored(Struct, rename="camel"):
@@ -27,6 +34,7 @@ class _Stored(Struct, rename="camel"):
     properties: Raw = Raw(b"null")
     traits: Raw = Raw(b"null")
     source: object = None
+    via: _Via | None = None
     reject: str | None = None
     at: object = None
     by: str = ""
@@ -73,7 +81,10 @@ def look_into(stream: str, text: bytes) -> Line:
 
 
 def _received(stored: _Stored, at: str, code: str) -> Line:
-    line = _line(_object(stored.event), at, _text(stored.source), _text(stored.message_id))
+    event = _object(stored.event)
+    if event.type is None and stored.via is not None:
+        event.type = _CALLS.get(stored.via.path.rpartition("/")[2])
+    line = _line(event, at, _text(stored.source), _text(stored.message_id))
     return msgspec.structs.replace(line, code=code) if code else line
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import pty
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,6 +160,27 @@ def test_batches_are_bounded_by_count_and_bytes_and_keep_the_order() -> None:
         [MAX_BYTES - 1], [1], [MAX_BYTES * 2], [1, 1],
     ]  # fmt: skip
     assert list(batches([])) == []
+
+
+def test_a_person_who_watches_sees_a_bar_and_a_pipe_does_not(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text('{"type":"page","userId":"u"}\n' * 1200)
+    terminal, other_end = pty.openpty()
+    program = [sys.executable, "-m", "cdpd", "send", str(file), *to(server)]
+    environ = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=other_end, env=environ) as process:
+        os.close(other_end)
+        shown = b""
+        try:
+            while piece := os.read(terminal, 65536):
+                shown += piece
+        except OSError:  # the other end is closed
+            pass
+        assert process.stdout is not None
+        assert (process.stdout.read(), process.wait()) == (f"sent 1,200 events to {server.url}\n".encode(), 0)
+    os.close(terminal)
+    assert b"kB" in shown
+    assert in_a_process("send", file, *to(server)).err == ""
 
 
 # -- what is no event ----------------------------------------------------------------------------------

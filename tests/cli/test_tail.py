@@ -58,10 +58,14 @@ def test_a_line_tells_when_from_where_what_who_and_the_details(tmp_path: Path) -
 
 
 def test_the_other_streams_are_shown_with_what_is_theirs(tmp_path: Path) -> None:
-    store(tmp_path, "received", [received(1)])
+    by_path = received(2, event={"event": "Signed Up", "anonymousId": "a"}, via={"path": "/v1/t", "ip": ""})
+    store(tmp_path, "received", [received(1), by_path])
     store(tmp_path, "discarded", [discarded(1)])
     with tail(tmp_path, "--from", "0", "--stream", "received") as process:
-        assert lines(process, 1) == ['12:00:01.000  website  track  Signed Up  u1  {"plan":"pro"}\n']
+        assert lines(process, 2) == [
+            '12:00:01.000  website  track  Signed Up  u1  {"plan":"pro"}\n',
+            "12:00:01.000  website  track  Signed Up  a\n",
+        ]
     with tail(tmp_path, "--from", "0", "--stream", "discarded") as process:
         assert lines(process, 1) == [
             '12:00:02.000  website  track  Signed Up  u1  spec: type_unknown  there is no call "trak"\n'
