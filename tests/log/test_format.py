@@ -187,5 +187,22 @@ async def test_appends_made_together_share_frames_but_never_across_configuration
     assert [(header["configuration"], header["count"]) for header in headers[1:]] == [(1, 40), (2, 20)]
 
 
+async def test_appends_made_together_share_frames_of_a_mebibyte_at_most(tmp_path: Path) -> None:
+    async with open_stream(
+        tmp_path / "received", clock=FakeClock(), options=StreamOptions(), report=pytest.fail
+    ) as stream:
+
+        async def send(i: int) -> None:
+            await stream.append([b'{"x":"%s"}' % (b"%d" % i * 400_000)], config_id=1)
+
+        async with anyio.create_task_group() as senders:
+            for i in range(10):
+                senders.start_soon(send, i)
+    found, headers = read_stream(tmp_path / "received")
+    assert len(found) == 10
+    assert [header["count"] for header in headers[1:]] == [2, 2, 2, 2, 2]
+    assert [header["flags"] for header in headers[1:]] == [0] * 5
+
+
 def test_the_definition_of_the_checksum_is_the_usual_one() -> None:
     assert checksum(b"123456789") == 0xE3069283

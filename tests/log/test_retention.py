@@ -7,18 +7,20 @@ from pathlib import Path
 import pytest
 
 from cdpd.event import BEGINNING
-from cdpd.log.errors import NoLongerKept
+from cdpd.log.errors import AppendFailed, NoLongerKept
 from cdpd.log.folder import StreamFolder
 from cdpd.log.retention import Retention
+from cdpd.log.stream import Stream, StreamOptions
 from tests.clock import FakeClock
 from tests.log.conftest import Opened, all_lines, lines
+from tests.log.faulty import FaultyFiles
 
 HOUR = 3600.0
 
 
-async def _five_hours(stream: object, clock: FakeClock) -> None:
+async def _five_hours(stream: Stream, clock: FakeClock) -> None:
     for i in range(5):
-        await stream.append(lines(2, 2 * i), config_id=1)  # type: ignore[attr-defined]
+        await stream.append(lines(2, 2 * i), config_id=1)
         await clock.advance(HOUR)
 
 
@@ -88,6 +90,25 @@ async def test_a_reader_whose_segments_are_removed_under_it_is_told(
             assert reader.position.offset == 2
             reader.seek(BEGINNING)
             assert all_lines(reader) == lines(2, 8)
+
+
+async def test_a_reader_in_a_removed_segment_is_not_served_what_a_failed_write_left_there(
+    opened: Opened, clock: FakeClock, files: FaultyFiles
+) -> None:
+    async with opened() as stream:
+        await stream.append(lines(2), config_id=1)
+        reader = stream.reader()
+        assert all_lines(reader) == lines(2)
+        files.failing |= {"sync", "truncate"}
+        with pytest.raises(AppendFailed):
+            await stream.append(lines(2, 50), config_id=1)
+        files.failing.clear()
+        await stream.append(lines(4, 2), config_id=1)
+        stream.options = StreamOptions(segment_age=0.0)
+        await stream.append(lines(2, 6), config_id=1)
+        await stream.retain(Retention(keep_bytes=0), {})
+        with pytest.raises(NoLongerKept):
+            reader.read()
 
 
 async def test_indexes_are_written_at_sealing_and_again_where_they_are_missing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio
@@ -16,8 +17,10 @@ from cdpd.log.files import OsFiles
 from cdpd.log.folder import StreamFolder
 from cdpd.log.frame import Cursor, crc32c
 from cdpd.log.mark import read_mark
+from cdpd.log.stream import Stream, StreamOptions, open_stream
 from tests.clock import FakeClock
 from tests.log.conftest import Opened, all_lines, lines
+from tests.log.disk import Disk
 from tests.log.faulty import FaultyFiles
 
 
@@ -245,10 +248,12 @@ async def test_cutting_back_takes_away_what_was_not_published(segment_bytes: int
         await stream.cut_to(2)
         done = await stream.append(lines(1, 2), config_id=1, publish=False)
         assert done.first == 2
+        await stream.append(lines(4, 3), config_id=1, publish=False)
+        await stream.append(lines(1, 7), config_id=1, publish=False)
         stream.publish()
-        assert all_lines(stream.reader()) == lines(3)
-    async with opened("discarded", target=3) as stream:
-        assert all_lines(stream.reader()) == lines(3)
+        assert all_lines(stream.reader()) == lines(8)
+    async with opened("discarded", target=8) as stream:
+        assert all_lines(stream.reader()) == lines(8)
 
 
 async def test_publishing_while_a_write_runs_does_not_publish_what_that_write_brings(opened: Opened) -> None:
@@ -415,6 +420,42 @@ async def test_a_stream_that_only_moves_its_cursor_keeps_it_over_starts(
     assert mark is not None
     assert mark.end == 0
     assert len(list((tmp_path / "events").glob("*.zst"))) == 1
+
+
+async def test_a_process_that_dies_while_it_replaces_a_segment_without_lines_moves_no_cursor(
+    clock: FakeClock,
+) -> None:
+    disk, folder = Disk(), Path("/simulated/events")
+
+    def opened() -> AbstractAsyncContextManager[Stream]:
+        return open_stream(folder, clock=clock, options=StreamOptions(), files=disk, report=lambda _: None)
+
+    for n in (1, 2):
+        async with opened() as stream:
+            for part in range(3):
+                await stream.append([], config_id=1, cursor=Cursor(Position(10 * n + part, 7), 0))
+        disk.next_process()
+    async with opened() as stream:
+        disk.history.clear()
+        disk.operations_left = (
+            7  # the new segment is made, and the frame is in it, but the mark is not written
+        )
+
+        async def send() -> None:
+            await stream.append([], config_id=1, cursor=Cursor(Position(99, 7), 0))
+
+        async with anyio.create_task_group() as sending:
+            sending.start_soon(send)
+            while not clock.sleepers:
+                await anyio.lowlevel.checkpoint()
+            sending.cancel_scope.cancel()
+    assert [text.split()[0] for text in disk.history] == [
+        "create", "write", "sync", "rename", "sync_folder", "write", "sync"
+    ]  # fmt: skip
+    disk.next_process()
+    async with opened() as stream:
+        assert stream.cursor == Cursor(Position(22, 7), 0)
+    disk.next_process()
 
 
 async def test_a_newer_format_is_refused_clearly(opened: Opened, tmp_path: Path) -> None:
