@@ -31,7 +31,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "config": ("timestamp", "clock", "secret", "destinations.contract", "discovery"),
     "secret": (),
     "terminal": (),
-    "lines": ("timestamp", "terminal"),
+    "lines": ("event", "timestamp", "terminal"),
     "ingest": (*PLAIN, "log", "mapping", "config"),
     "pipeline": (*PLAIN, "log", "mapping", "config", "hookspecs", "plugins", "control.contract"),
     "delivery": (*PLAIN, "log", "mapping", "config", "destinations"),
