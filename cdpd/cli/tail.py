@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -60,9 +62,41 @@ def tail(
             and (user is None or line.who == user)
         )
 
+    import anyio
+
+    async def watch() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                async def until_nobody_reads() -> None:
+                    await _pipe_closed()
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(until_nobody_reads)
+                await _follow(folder, stream, place, wanted, json)
+        except BaseExceptionGroup as group:
+            # What ended it (damage, a closed pipe, a full disk) is told as every command tells it.
+            raise group.exceptions[0] from None
+
+    anyio.run(watch)
+
+
+async def _pipe_closed() -> None:
+    """Return when stdout is a pipe whose other end is gone, as in `cdpd tail | head`; else never.
+
+    Without it the end of the pipe would be noticed with the next event only.
+    """
     import asyncio
 
-    asyncio.run(_follow(folder, stream, place, wanted, json))
+    closed = asyncio.Event()
+    try:
+        fd = sys.stdout.fileno()
+    except OSError:  # something in memory, not a file
+        fd = None
+    if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
+        # The writing end never becomes readable, but an error on it is told to readers too.
+        asyncio.get_running_loop().add_reader(fd, closed.set)
+    await closed.wait()
 
 
 async def _follow(

@@ -109,6 +109,17 @@ def test_without_from_only_what_arrives_from_now_on_is_shown(tmp_path: Path) -> 
         assert json.loads(lines(process, 1)[0])["messageId"] != "m0"
 
 
+def test_a_reader_that_goes_away_ends_it_without_waiting_for_another_event(tmp_path: Path) -> None:
+    store(tmp_path, "events", [event(1)])
+    program = [sys.executable, "-m", "cdpd", "tail", "--from", "0", "--data-dir", str(tmp_path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
 def test_damage_ends_it_with_a_message(cdpd: Cdpd, tmp_path: Path) -> None:
     folder = store(tmp_path, "events", [event(1), event(2)])
     (path,) = folder.glob("*.zst")
