@@ -5,7 +5,6 @@ All that is appended while one write and sync runs goes out with the next; nobod
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -20,9 +19,10 @@ from msgspec import Struct
 from cdpd.clock import Clock
 from cdpd.event import BEGINNING, Position
 from cdpd.log.append import Unit
-from cdpd.log.errors import AppendFailed, StreamLocked
-from cdpd.log.files import Files, OsFiles, WritableFile
+from cdpd.log.errors import AppendFailed
+from cdpd.log.files import Files, OsFiles
 from cdpd.log.frame import Cursor
+from cdpd.log.lock import take_lock
 from cdpd.log.mark import Mark
 from cdpd.log.reader import Reader
 from cdpd.log.recovery import Recovered, recover
@@ -33,7 +33,6 @@ from cdpd.log.writer import Writer
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
-LOCK: Final = "lock"
 _GROUP_BYTES: Final = 8 * 1024 * 1024
 """Most bytes of lines in one group; more waits for the next."""
 _RETRY: Final = 1.0
@@ -95,6 +94,8 @@ class Stream:
         self._groups: deque[_Group] = deque()
         self._work = anyio.Event()
         self._advanced: anyio.Event | None = None
+        self._failed = 0
+        """Groups that failed since the last that did not."""
         self._closed = False
         self._closing = anyio.Event()
 
@@ -166,10 +167,8 @@ class Stream:
 
     def _publish_what_is_due(self) -> None:
         mark, self._publish_due = self._publish_due, None
-        if (
-            mark is None or mark not in self._unpublished
-        ):  # meanwhile cut off, or published with what came later
-            return
+        if mark is None or mark not in self._unpublished:
+            return  # meanwhile cut off, or published with what came later
         while self._unpublished.popleft() is not mark:
             pass
         try:
@@ -181,15 +180,13 @@ class Stream:
     async def cut_to(self, end: int) -> None:
         """Cut back to `end`: of what was appended with `publish=False`, the part from there on was never there.
 
-        For `discarded`, after a failed append to `events`. Raises ValueError where no append ended there or it
-        is already published, AppendFailed where the disk refuses (then it can be tried again).
+        For `discarded`, after a failed append to `events`. A disk that refuses is reported, and what should have
+        gone is void with the next append. Raises ValueError where no append ended there or it is already published.
         """
         async with self._exclusive():
-            while (
-                self._groups
-            ):  # appends that were cancelled before they were written: they belong to what goes
-                self._groups[0].fail(f"{self.folder}: cut back to {end}")
-                self._groups.popleft()
+            # Appends that were cancelled before they were written belong to what goes.
+            while self._groups:
+                self._groups.popleft().fail(f"{self.folder}: cut back to {end}")
             mark = self._mark
             for mark in [self._mark, *self._unpublished]:
                 if mark.end == end:
@@ -200,12 +197,12 @@ class Stream:
                 )
             if mark is self._mark and not self._unpublished:
                 return
+            while self._unpublished and self._unpublished[-1] is not mark:
+                self._unpublished.pop()
             try:
                 await self._in_thread(self._writer.cut_to, mark)
             except OSError as error:
-                raise AppendFailed(f"{self.folder}: cannot cut back to {end}: {error}") from error
-            while self._unpublished and self._unpublished[-1] is not mark:
-                self._unpublished.pop()
+                self._report(f"{self.folder}: not everything past {end} could be removed: {error}")
 
     def reader(self, position: Position = BEGINNING) -> Reader:
         """A reader in this process; it goes up to the durable end, which it knows without the disk."""
@@ -289,7 +286,9 @@ class Stream:
             )
         except OSError as error:
             group.failure = f"{self.folder}: {error}"
-            self._report(f"{self.folder}: an append failed and was cut back: {error}")
+            self._failed += 1
+            if self._failed == 1:  # a full disk refuses many: the first is told, and when it is over
+                self._report(f"{self.folder}: an append failed and was cut back: {error}")
             if any(unit.cursor is not None for unit in group.units):
                 await self._settle()
         except BaseException:
@@ -297,6 +296,9 @@ class Stream:
             raise
         else:
             self._note(group.units, marks)
+            if self._failed:
+                self._report(f"{self.folder}: appends succeed again, after {self._failed} writes that failed")
+                self._failed = 0
         finally:
             group.done.set()
 
@@ -374,7 +376,7 @@ async def open_stream(
     failures did. Raises StreamLocked (naming the holder's pid), NewerFormat, OSError.
     """
     files = files or OsFiles()
-    lock = await anyio.to_thread.run_sync(_lock, files, folder)
+    lock = await anyio.to_thread.run_sync(take_lock, files, folder)
     try:
         recovered = await anyio.to_thread.run_sync(lambda: recover(files, folder, floor=floor, target=target))
         for text in recovered.reports:
@@ -394,18 +396,3 @@ async def open_stream(
             raise failure
     finally:
         lock.close()
-
-
-def _lock(files: Files, folder: Path) -> WritableFile:
-    files.make_folder(folder)
-    path = folder / LOCK
-    lock = files.lock(path)
-    if lock is None:
-        holder = (files.read_all(path) or b"").strip().decode(errors="replace")
-        raise StreamLocked(
-            f"{folder}: another process {f'(pid {holder}) ' if holder else ''}is writing this stream; "
-            "stop it first, or use another data folder"
-        )
-    lock.truncate(0)
-    lock.write(b"%d\n" % os.getpid())
-    return lock

@@ -127,6 +127,7 @@ class Writer:
         segment before it says; a segment without lines is replaced by it. Raises OSError.
         """
         self.seal()
+        self._remove_beyond()
         synced, base = self.synced, self.synced.end
         if not self._started:
             lineage = [*pruned(self._lineage, self.begin), Start(self.epoch, base)]
@@ -183,18 +184,25 @@ class Writer:
             self._report(f"{live.path.name}: no index could be written ({error}); it is made again later")
 
     def cut_to(self, mark: Mark) -> None:
-        """Go back to `mark`, an earlier `synced`; the next append opens a new segment there. Raises OSError."""
-        beyond = [base for base in segment_bases(self._files, self._folder) if base > mark.end]
-        live = self._live
-        self.synced = mark
+        """Go back to `mark`, an earlier `synced`; the next append opens a new segment there.
+
+        Raises OSError where segments beyond could not be removed: the next append does that first, then.
+        """
+        live, self.synced = self._live, mark
         if live is not None and live.base == mark.segment:
             self.cut_back()
         elif live is not None:
             self._live = None
             live.file.close()
-        for base in [*beyond, mark.segment]:
-            self._files.remove(index_path(self._folder, base))
+        self._files.remove(index_path(self._folder, mark.segment))
+        self._remove_beyond()
+
+    def _remove_beyond(self) -> None:
+        """Remove segments above the end: they would void what is written from there on."""
+        end = self.synced.end
+        beyond = [base for base in segment_bases(self._files, self._folder) if base > end]
         for base in beyond:
+            self._files.remove(index_path(self._folder, base))
             self._files.remove(segment_path(self._folder, base))
         if beyond:
             self._files.sync_folder(self._folder)

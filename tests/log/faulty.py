@@ -12,7 +12,7 @@ from cdpd.log.files import OsFiles, WritableFile
 class FaultyFiles(OsFiles):
     """`failing`: kinds of operations that fail, as long as they are in it.
 
-    write, sync, truncate, create, overwrite, rename, sync_folder. `done`: those that did not.
+    write, sync, truncate, create, overwrite, rename, remove, sync_folder. `done`: those that did not.
     """
 
     def __init__(self) -> None:
@@ -36,6 +36,10 @@ class FaultyFiles(OsFiles):
     def rename(self, old: Path, new: Path) -> None:
         self.check("rename", new)
         super().rename(old, new)
+
+    def remove(self, path: Path) -> None:
+        self.check("remove", path)
+        super().remove(path)
 
     def sync_folder(self, path: Path) -> None:
         self.check("sync_folder", path)

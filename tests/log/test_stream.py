@@ -108,8 +108,8 @@ async def test_an_append_that_fails_leaves_nothing_and_the_next_goes_to_a_new_se
         assert all_lines(stream.reader()) == lines(5)
 
 
-async def test_a_full_disk_refuses_each_append_until_there_is_room(
-    opened: Opened, files: FaultyFiles
+async def test_a_full_disk_refuses_each_append_until_there_is_room_and_is_told_of_once(
+    opened: Opened, files: FaultyFiles, reports: list[str]
 ) -> None:
     async with opened() as stream:
         files.failing |= {"write", "create"}
@@ -118,7 +118,32 @@ async def test_a_full_disk_refuses_each_append_until_there_is_room(
                 await stream.append(lines(1), config_id=1)
         files.failing.clear()
         await stream.append(lines(1), config_id=1)
-        assert all_lines(stream.reader()) == lines(1)
+        await stream.append(lines(1, 1), config_id=1)
+        assert all_lines(stream.reader()) == lines(2)
+        assert ["No space" in text for text in reports] == [True, False]
+        assert "succeed again, after 3 writes that failed" in reports[1]
+
+
+async def test_cutting_back_that_the_disk_refuses_is_made_up_for_by_the_next_append(
+    opened: Opened, files: FaultyFiles, reports: list[str]
+) -> None:
+    async with opened("discarded", target=0, segment_bytes=1) as stream:
+        for first in (0, 2, 4):
+            await stream.append(lines(2, first), config_id=1, publish=False)
+        files.failing |= {"remove", "truncate"}
+        await stream.cut_to(2)
+        assert "could be removed" in reports[0]
+        stream.publish()
+        assert all_lines(stream.reader()) == lines(2)
+        with pytest.raises(AppendFailed):
+            await stream.append(lines(1, 2), config_id=1)
+        files.failing.clear()
+        stream.options = StreamOptions()
+        await stream.append(lines(1, 2), config_id=1)
+        await stream.append(lines(4, 3), config_id=1)
+        assert all_lines(stream.reader()) == lines(7)
+    async with opened("discarded", target=7) as stream:
+        assert all_lines(stream.reader()) == lines(7)
 
 
 async def test_a_failed_append_with_a_cursor_is_answered_once_it_cannot_come_back(
