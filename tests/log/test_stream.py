@@ -483,6 +483,26 @@ async def test_a_process_that_dies_while_it_replaces_a_segment_without_lines_mov
     disk.next_process()
 
 
+async def test_what_a_start_cuts_off_does_not_come_back_with_a_power_loss(clock: FakeClock) -> None:
+    disk, folder = Disk(), Path("/simulated/events")
+
+    def opened() -> AbstractAsyncContextManager[Stream]:
+        return open_stream(folder, clock=clock, options=StreamOptions(), files=disk, report=lambda _: None)
+
+    async with opened() as stream:
+        await stream.append(lines(1), config_id=1)
+        segment = disk.cached[folder / "00000000000000000000.ndjson.zst"]
+        mark, whole = disk.cached[folder / "mark"].cache[:], len(segment.cache)
+        await stream.append(lines(1, 1), config_id=1)
+    disk.cached[folder / "mark"].cache[:] = mark  # as if it had died just before the mark
+    disk.next_process()
+    async with opened() as stream:
+        assert stream.end.offset == 1
+        assert len(segment.cache) == len(segment.disk) == whole
+        assert not segment.ops
+    disk.next_process()
+
+
 async def test_a_newer_format_is_refused_clearly(opened: Opened, tmp_path: Path) -> None:
     async with opened() as stream:
         await stream.append(lines(1), config_id=1)
