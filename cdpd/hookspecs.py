@@ -97,5 +97,5 @@ def cdpd_committed(events: Sequence[Event], position: Position) -> None:
 
 
 @hookspec
-def cdpd_routes() -> Iterable[AbstractRouteDef]:
+def cdpd_routes() -> Iterable[AbstractRouteDef] | None:
     """HTTP routes to serve beside the tracking API, under `/-/NAME/`."""

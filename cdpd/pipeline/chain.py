@@ -108,7 +108,7 @@ class Chains:
             if instance.routes is None:
                 continue
             try:
-                routes = list(instance.routes())
+                routes = list(instance.routes() or ())
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise HookError(f"hook {instance.name!r} cannot say its routes: {reason}") from error

@@ -45,7 +45,7 @@ class Instance(Struct, eq=False):
     enrich: Callable[[Event, Source], None] | None = None
     filter: Callable[[Event, Source], Discard | None] | None = None
     committed: Callable[[Sequence[Event], Position], None] | None = None
-    routes: Callable[[], Iterable[AbstractRouteDef]] | None = None
+    routes: Callable[[], Iterable[AbstractRouteDef] | None] | None = None
     started: bool = False
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -19,13 +20,14 @@ from cdpd.clock import Clock
 from cdpd.config.model import PipelineConfig
 from cdpd.control.contract import DiscardedFilter
 from cdpd.event import BEGINNING, Event, Position
-from cdpd.log.errors import AppendFailed
+from cdpd.log.errors import AppendFailed, LogError
 from cdpd.log.frame import Cursor
 from cdpd.log.reader import Reader, Slice
 from cdpd.log.stream import Appended, Stream
 from cdpd.metrics import ACCEPTED, DISCARDED, HOOK_FAILURES, HOOK_SECONDS, NOTED, Metrics
 from cdpd.pipeline.chain import Chains
 from cdpd.pipeline.discarded import Ended, discarded_line
+from cdpd.pipeline.finishing import Finishing
 from cdpd.pipeline.line import Lines, Refused
 from cdpd.pipeline.output import event_line
 from cdpd.pipeline.pace import Pace
@@ -74,6 +76,7 @@ class Pipeline:
         self._watch = Watch(clock, log)
         self._lines = Lines()
         self._turn = anyio.Lock()
+        self._finishing = Finishing(clock)
         self._changed = anyio.Event()
         self._state = "starting"
         self._reason = ""
@@ -83,9 +86,10 @@ class Pipeline:
     async def run(self) -> None:
         """Process `received` from where `events` says, until cancelled.
 
-        Cancellation, at whatever moment, neither loses nor doubles: a commit that has begun is finished first,
-        and another `run` goes on from what is durable. Raises LogError where the log cannot be read on (damage,
-        a position that is not of this log): that needs a person.
+        Cancellation, at whatever moment, neither loses nor doubles: a commit that has begun is finished first, and
+        another `run` goes on from what is durable. (One that a dead disk holds up for 10 seconds is given up; then
+        only another process can go on.) Raises LogError where the log cannot be read on (damage, a position that is
+        not of this log): that needs a person.
         """
         try:
             await self._run()
@@ -151,6 +155,8 @@ class Pipeline:
 
     async def _begin(self) -> Reader:
         """`discarded` as the newest frame of `events` names it, and a reader of `received` from its position."""
+        if self._finishing.given_up:
+            raise LogError("the last commit was given up, its outcome is not known: start the daemon again")
         cursor = self._events.cursor
         await self._discarded.cut_to(cursor.discarded if cursor is not None else 0)
         self._discarded.publish()
@@ -204,10 +210,9 @@ class Pipeline:
                     self._say("running")
                     ended = self._all_ended(passage, refused)
                     lines = await self._encode(survivors)
-                    with anyio.CancelScope(shield=True):
-                        appended = await self._commit(piece, survivors, lines, ended)
-                        self._count(passage, survivors, ended)
-                        await self._tell_committed(survivors, appended)
+                    await self._finishing.run(
+                        partial(self._conclude, piece, passage, survivors, lines, ended)
+                    )
                     return
             await self._pause(pause, changed)
             wait = min(wait * 2, _LONGEST_WAIT)
@@ -243,6 +248,19 @@ class Pipeline:
                 assert event.received is not None
                 lines.append(event_line(event, project(event.received.source)))
         return lines
+
+    async def _conclude(
+        self,
+        piece: Slice,
+        passage: Passage,
+        survivors: Sequence[Event],
+        lines: Sequence[bytes],
+        ended: Sequence[Ended],
+    ) -> None:
+        """Everything that is to happen once a slice is through the chains. Raises AppendFailed."""
+        appended = await self._commit(piece, survivors, lines, ended)
+        self._count(passage, survivors, ended)
+        await self._tell_committed(survivors, appended)
 
     async def _commit(
         self, piece: Slice, survivors: Sequence[Event], lines: Sequence[bytes], ended: Sequence[Ended]
