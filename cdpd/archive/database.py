@@ -90,19 +90,16 @@ class Archive:
 
     def _run(self, work: Callable[[], _T]) -> _T:
         """Do it in the other thread: DuckDB may wait deaf to Ctrl-C, which this one always hears."""
-        import duckdb
+        return self._thread.submit(work).result()
 
-        doing = self._thread.submit(work)
-        try:
-            return doing.result()
-        except KeyboardInterrupt:
-            while not doing.done():  # an interrupt before DuckDB has begun is forgotten by it
-                self._connection.interrupt()
-                try:
-                    doing.result(0.05)
-                except (TimeoutError, duckdb.Error, RuntimeError):
-                    pass
-            raise
+    def close(self) -> None:
+        """End what still runs, wherever Ctrl-C came."""
+        idle = self._thread.submit(lambda: None)  # its turn comes when nothing else runs
+        while not idle.done():
+            try:
+                idle.result(0.02)
+            except TimeoutError:
+                self._connection.interrupt()  # again and again: one that comes before a query begins is forgotten
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -146,7 +143,9 @@ def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Itera
             connection.execute(_view(VIEWS[name], parts))
         _lock(connection, [piece.name for parts in pieces.values() for piece in parts])
         names = {piece.name: str(piece.path) for parts in pieces.values() for piece in parts}
-        yield Archive(connection, names, stack.enter_context(ThreadPoolExecutor(1)))
+        archive = Archive(connection, names, stack.enter_context(ThreadPoolExecutor(1)))
+        stack.callback(archive.close)
+        yield archive
 
 
 def _config(spill: str) -> dict[str, str | bool | int | float | list[str]]:

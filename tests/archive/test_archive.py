@@ -391,3 +391,12 @@ def test_a_query_larger_than_memory_spills_to_a_folder_that_is_gone_afterwards(
         ).rows
         assert count == (300_000,)
     assert not Path(spill).exists()
+
+
+def test_leaving_the_archive_ends_a_query_that_still_runs(tmp_path: Path) -> None:
+    store(tmp_path, "events", [])
+    endless = "select count(*) from range(100000000000) r(i) where i % 7 = 3"
+    with open_archive(tmp_path, ["events"]) as archive:
+        # As `ask` does it, without waiting: Ctrl-C may come before it waits.
+        asked = archive._thread.submit(archive._connection.execute, endless)
+    assert asked.exception() is not None
