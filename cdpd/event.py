@@ -240,7 +240,9 @@ class Event(Section):
     def put_raw_fields(self, fields: dict[str, Raw]) -> None:
         if fields.get("messageId") != self._read().get("messageId"):
             raise ValueError("messageId is given at ingest and cannot be changed or removed")
-        super().put_raw_fields(fields)
+        self._fields = fields  # type: ignore[assignment]  # dict is invariant
+        self._unopened = True
+        self._text = None
 
     def __delitem__(self, key: str) -> None:
         if key == "messageId":

@@ -63,6 +63,7 @@ _NULL: Final = Raw(b"null")
 _EMPTY: Final = Raw(b"{}")
 _EMPTY_STRING: Final = Raw(b'""')
 _QUOTE: Final = 0x22
+_BACKSLASH: Final = 0x5C
 _BRACE: Final = 0x7B
 
 _decode_string: Final = msgspec.json.Decoder(str).decode
@@ -225,9 +226,9 @@ def _check_ids(kind: str, fields: dict[str, Raw]) -> None:
 def _id(key: str, fields: dict[str, Raw]) -> bool:
     """Whether an id is there; a number becomes a string."""
     text = bytes(fields[key])
-    first = text[0]
-    if first == _QUOTE:
-        return not blank(text)
+    if text[0] == _QUOTE:
+        # Nearly every id begins with an ordinary character; else it has to be looked at.
+        return (len(text) > 2 and 0x20 < text[1] < 0x80 and text[1] != _BACKSLASH) or not blank(text)
     if text == b"null":
         return False
     try:

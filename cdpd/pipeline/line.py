@@ -5,7 +5,6 @@ The form of a line is ARCHITECTURE's (“A line of received”); ingest/line.py 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -41,7 +40,7 @@ class Refused(Struct, frozen=True):
 class _Line(Struct, rename="camel", gc=False):
     received_at: str
     source: str
-    message_id: str
+    message_id: Raw
     event: dict[str, Raw]
     via: Via
     sent_at: Raw | UnsetType = UNSET
@@ -58,6 +57,7 @@ class _Outer(Struct, rename="camel"):
 
 _decode: Final = msgspec.json.Decoder(_Line).decode
 _decode_outer: Final = msgspec.json.Decoder(_Outer).decode
+_decode_string: Final = msgspec.json.Decoder(str).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -76,8 +76,10 @@ class Lines:
             project = self._projects[source] = Raw(_encode(source))
         return project
 
-    def decode(self, frame: Frame, start: int, stop: int) -> Iterator[Event | Refused]:
-        """The frame's lines [start, stop), holes left out."""
+    def decode(
+        self, frame: Frame, start: int, stop: int, events: list[Event], refused: list[Refused]
+    ) -> None:
+        """Append what the frame's lines [start, stop) are; holes are left out."""
         self._forget()
         times, epoch, log_ms, base = self._times, frame.epoch, frame.last_ms, frame.base
         for i in range(start, stop):
@@ -86,34 +88,33 @@ class Lines:
                 continue
             try:
                 line = _decode(text)
+                message_id = _decode_string(line.message_id)
             except (msgspec.DecodeError, RecursionError) as error:
-                yield _refused(base + i, text, error)
+                refused.append(_refused(base + i, text, error))
                 continue
             if line.reject is not None:
-                yield _rejected(base + i, line.reject, line.source)
+                refused.append(_rejected(base + i, line.reject, line.source))
                 continue
             at = line.received_at
             at_ms = times[at] if at in times else self._time(at)
             if at_ms is None:
                 message = f"receivedAt {at!r} is no time"
-                yield Refused(base + i, PIPELINE, UNDECODABLE, message, line.source)
+                refused.append(Refused(base + i, PIPELINE, UNDECODABLE, message, line.source))
                 continue
-            source, message_id, fields = line.source, line.message_id, line.event
-            fields["messageId"] = Raw(_encode(message_id))
+            source, fields = line.source, line.event
+            fields["messageId"] = line.message_id
             fields["projectId"] = self._projects.get(source) or self.project(source)
-            yield Event.from_fields(
-                fields,
-                Received(
-                    at_ms,
-                    Position(base + i, epoch),
-                    message_id,
-                    source,
-                    None if line.sent_at is UNSET else self._sent_at(line.sent_at),
-                    line.via,
-                    line.retry_of,
-                    log_ms,
-                ),
+            received = Received(
+                at_ms,
+                Position(base + i, epoch),
+                message_id,
+                source,
+                None if line.sent_at is UNSET else self._sent_at(line.sent_at),
+                line.via,
+                line.retry_of,
+                log_ms,
             )
+            events.append(Event.from_fields(fields, received))
 
     def _time(self, text: str) -> int | None:
         at_ms = self._times[text] = parse_time(text)

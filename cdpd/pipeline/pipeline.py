@@ -224,11 +224,8 @@ class Pipeline:
             for start in range(0, len(frame.lines), _CHUNK):
                 if self._pace.due():
                     await self._pace.rest()
-                for event in self._lines.decode(frame, start, min(start + _CHUNK, len(frame.lines))):
-                    if isinstance(event, Event):
-                        events.append(event)
-                    else:
-                        refused.append(event)
+                stop = min(start + _CHUNK, len(frame.lines))
+                self._lines.decode(frame, start, stop, events, refused)
         return events, refused
 
     def _all_ended(self, passage: Passage, refused: Sequence[Refused]) -> list[Ended]:

@@ -15,7 +15,7 @@ from cdpd.hooks.spec import Spec
 from cdpd.hookspecs import Discard
 from cdpd.log.reader import Frame
 from cdpd.pipeline.instance import make_instance
-from cdpd.pipeline.line import Lines
+from cdpd.pipeline.line import Lines, Refused
 from cdpd.pipeline.output import event_line
 from cdpd.plugins import Plugin, PluginEnv, Source
 from tests.clock import FakeClock
@@ -43,9 +43,11 @@ class Outcome(Struct):
 
 def decoded(line: bytes) -> Event:
     """The event of a line of `received`."""
-    [event] = Lines().decode(Frame(0, 1, 1, 0, 0, 0, [line]), 0, 1)
-    assert isinstance(event, Event), event
-    return event
+    events: list[Event] = []
+    refused: list[Refused] = []
+    Lines().decode(Frame(0, 1, 1, 0, 0, 0, [line]), 0, 1, events, refused)
+    assert not refused
+    return events[0]
 
 
 def apply(

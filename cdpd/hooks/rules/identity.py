@@ -20,8 +20,6 @@ class NotAnId(Exception):
 
 def blank(text: bytes) -> bool:
     """Whether a JSON string (with its quotes) is empty or holds nothing but white space."""
-    if len(text) > 2 and text[1] > 0x20 and text[1] != 0x5C and text[1] < 0x80:
-        return False  # begins with an ordinary character, as ids do
     return not _decode_string(text).strip()
 
 
