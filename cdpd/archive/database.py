@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _T = TypeVar("_T")
+_LISTEN: Final = 0.05
+"""Seconds between two looks whether Ctrl-C came."""
 _LEAST_LINE: Final = 16 * 1024 * 1024
 """DuckDB's own bound for a line; raised where a stream has a larger frame."""
 _OPTIONS: Final = (
@@ -89,16 +91,20 @@ class Archive:
             yield from rows
 
     def _run(self, work: Callable[[], _T]) -> _T:
-        """Do it in the other thread: DuckDB may wait deaf to Ctrl-C, which this one always hears."""
-        return self._thread.submit(work).result()
+        """Do it in the other thread: inside DuckDB this one could be deaf to Ctrl-C until the answer is there."""
+        doing = self._thread.submit(work)
+        while not doing.done():
+            # Not without a bound: the system may hand the signal to any thread, and only Python's main one,
+            # awake, acts on it.
+            wait([doing], timeout=_LISTEN)
+        return doing.result()
 
     def close(self) -> None:
         """End what still runs, wherever Ctrl-C came."""
         idle = self._thread.submit(lambda: None)  # its turn comes when nothing else runs
         while not idle.done():
-            try:
-                idle.result(0.02)
-            except TimeoutError:
+            wait([idle], timeout=_LISTEN)
+            if not idle.done():
                 self._connection.interrupt()  # again and again: one that comes before a query begins is forgotten
 
     @contextmanager
@@ -143,7 +149,9 @@ def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Itera
             connection.execute(_view(VIEWS[name], parts))
         _lock(connection, [piece.name for parts in pieces.values() for piece in parts])
         names = {piece.name: str(piece.path) for parts in pieces.values() for piece in parts}
-        archive = Archive(connection, names, stack.enter_context(ThreadPoolExecutor(1)))
+        thread = stack.enter_context(ThreadPoolExecutor(1))
+        thread.submit(lambda: None).result()  # Ctrl-C while it starts would leave a thread that nobody knows
+        archive = Archive(connection, names, thread)
         stack.callback(archive.close)
         yield archive
 
