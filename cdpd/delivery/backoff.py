@@ -1,16 +1,30 @@
-"""How long to wait before the next try: exponential, with jitter, bounded. Source: spec/connections.md §7."""
+"""How long to wait: after failures, between probes of a vendor that is away, and of a wrong configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
+Random = Callable[[], float]
+"""Uniform in [0, 1), as random.random."""
+
 LONGEST: Final = 300.0
-FIRST: Final = 1.0
-PROBE: Final = 300.0
-"""Seconds between two probes of a destination whose configuration or credentials were refused."""
+MISCONFIGURED_PROBE: Final = 300.0
+"""Seconds between two probes of a wrong configuration (spec/destinations.md §0.1)."""
+PROBE: Final = 2.0
+"""A vendor that has healed is noticed within this time …"""
+LONG_DEAD: Final = 600.0
+"""… unless it has been away for longer than this: then within …"""
+LONG_DEAD_PROBE: Final = 30.0
 
 
-def backoff(attempt: int, uniform: Callable[[float, float], float]) -> float:
-    """Seconds before try `attempt` + 1, for `attempt` ≥ 1: 1, 2, 4 … 300, each × 0.5 to 1.5."""
-    return min(LONGEST, FIRST * 2.0 ** min(attempt - 1, 30)) * uniform(0.5, 1.5)
+def retry_delay(failures: int, random: Random) -> float:
+    """Seconds before try number `failures + 1`: min(5 min, 1 s·2^n) x U(0.5, 1.5), n from 0 (connections.md §7)."""
+    base = LONGEST if failures > 9 else min(LONGEST, 2.0 ** max(failures - 1, 0))
+    return base * (0.5 + random())
+
+
+def probe_delay(away: float, random: Random) -> float:
+    """Seconds before the next probe of a vendor that has been away for `away` seconds."""
+    longest = PROBE if away < LONG_DEAD else LONG_DEAD_PROBE
+    return longest * (0.5 + random() / 2)

@@ -1,41 +1,45 @@
-"""One destination's consumer: events from the log, routed, batched, delivered, tried again or parked.
+"""One destination's consumer: events from the log, sent in batches, tried again or parked; its cursor kept.
 
-It has its own cursor, window and time-outs; what happens here holds up no other destination. One batch is in
-flight at a time; what arrives meanwhile makes the next (no linger).
+It has its own reader, window, lanes and memory bound; what happens here holds up no other destination. There is
+no linger: what is there is sent, and what arrives while batches are in flight makes the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from functools import partial
 from typing import Any, Final
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
-from cdpd.delivery.backoff import PROBE, backoff
-from cdpd.delivery.masking import Mask
-from cdpd.delivery.route import Peek, Route, peek
-from cdpd.delivery.state import Attempt, Change, Parked, Progress, StateDb
-from cdpd.delivery.verdict import Verdict, of_answer, of_exception
-from cdpd.delivery.window import Item, Window
-from cdpd.destinations.contract import Batch, BatchLimits, Destination
-from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, TooLarge, TryAgain
-from cdpd.event import Event, Position
+from cdpd.config.duration import parse_duration
+from cdpd.delivery.backoff import MISCONFIGURED_PROBE, Random, retry_delay
+from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.health import TRIED_WHILE_FAILING, Health
+from cdpd.delivery.keeping import Keeper, Voice
+from cdpd.delivery.lanes import Group, Item, Lanes
+from cdpd.delivery.mask import Mask
+from cdpd.delivery.reading import Bound, Intake
+from cdpd.delivery.route import Router
+from cdpd.delivery.sending import Sent, send
+from cdpd.delivery.state import StateDb
+from cdpd.delivery.verdict import Verdict, verdict
+from cdpd.delivery.waiting import first_of
+from cdpd.delivery.window import Window
+from cdpd.destinations.contract import BatchLimits, Destination
+from cdpd.destinations.outcome import BadEvent, Misconfigured
+from cdpd.log.errors import LogError
 from cdpd.log.stream import Stream
 from cdpd.metrics import Metrics
-from cdpd.section import Section
+from cdpd.secret import secrets_in
 
-LONGEST_CALL: Final = 600.0
-"""Seconds after which a `deliver` that does not return is given up: no destination hangs for ever."""
-_READ_LINES: Final = 500
-_READ_BYTES: Final = 256 * 1024
-_TURN: Final = 100
-"""Events that are looked at before the loop gets its turn (well under a millisecond)."""
-_HELD: Final = 5.0
-"""Seconds between two looks whether what holds a strict destination was dealt with."""
+_LAZY: Final = 1.0
+"""Seconds after which a cursor that moved only over events for others is stored."""
 
 
 class Wiring(Struct, frozen=True):
@@ -46,63 +50,111 @@ class Wiring(Struct, frozen=True):
     clock: Clock
     metrics: Metrics
     log: structlog.typing.FilteringBoundLogger
-    uniform: Callable[[float, float], float]
-    """random.uniform, or a test's."""
-    seen: Callable[[Peek], None]
-    """Told of every event that is read (one consumer counts unknown integrations for all)."""
+    random: Random
 
 
 class Consumer:
-    """Delivers to one destination instance, from its committed progress on."""
+    """Delivers to one destination instance, from its stored cursor on."""
 
-    def __init__(self, name: str, destination: Destination, progress: Progress, wiring: Wiring) -> None:
+    def __init__(
+        self,
+        name: str,
+        destination: Destination,
+        cursor: DeliveryCursor,
+        wiring: Wiring,
+        known: frozenset[str] = frozenset(),
+    ) -> None:
         self.name = name
         self.destination = destination
+        kind, config = type(destination), destination.config
         self._wiring = wiring
-        self._config = config = destination.config
-        self._limits = _limits(destination)
-        self._route = Route(type(destination), config)
-        self._window = Window(config.ordering, progress)
-        self._reader = wiring.events.reader(progress.position)
-        self._mask = Mask(config)
+        self._clock = wiring.clock
         self._log = wiring.log.bind(destination=name)
-        self._state = "running"
-        self._problem = ""
-        self._failures = 0
-        self._wait_until = 0.0
-        self._since_ms: int | None = None
-        self._ticket = 0
-        self._last_ms = 0
-        self._stopping = anyio.Event()
-        self._woken = anyio.Event()
-        self._told: str | None = None
+        self._mask = Mask(secrets_in(config))
+        self._strict = config.ordering == "strict"
+        self._concurrency = 1 if self._strict else max(kind.concurrency, 1)
+        self._limits = batch_limits(destination)
+        self._retry_for = None if config.retry_for is None else parse_duration(config.retry_for)
+        self._window = Window(cursor)
+        self._lanes = Lanes()
+        self._health = Health()
+        self.router = Router(
+            name=kind.name,
+            sources=config.sources,
+            supports=kind.supports,
+            opt_in=kind.opt_in,
+            obeys_integrations=kind.obeys_integrations,
+            ordering=config.ordering,
+            known=known,
+        )
+        self.intake = Intake(
+            name=name,
+            events=wiring.events,
+            reader=wiring.events.reader(cursor.low),
+            router=self.router,
+            window=self._window,
+            lanes=self._lanes,
+            bound=Bound(
+                (self._concurrency + 4) * self._limits.max_events,
+                (self._concurrency + 1) * self._limits.max_bytes,
+            ),
+            metrics=wiring.metrics,
+            bad_line=lambda item, reason: self._unreadable.append((item, reason)),
+        )
+        self._voice = Voice(self._log, wiring.clock)
+        self._keeper = Keeper(
+            name, wiring.state, wiring.clock, self._window.cursor, cursor, self._voice, strict=self._strict
+        )
+        self._unreadable: list[tuple[Item, str]] = []
+        self._recovering: deque[Group] = deque()
+        self._in_flight = 0
+        self._stopping = False
+        self._fault: LogError | None = None
+        self._changed = anyio.Event()
+        self._room = anyio.Event()
+
+    @property
+    def committed(self) -> DeliveryCursor:
+        """The cursor as stored."""
+        return self._keeper.committed
 
     # -- from outside --------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End after the batch that is in flight."""
-        self._stopping.set()
-        self.wake()
+        """End after the batches that are in flight."""
+        self._stopping = True
+        self._changed.set()
 
     def wake(self) -> None:
         """Try at once what waits for a retry or a probe."""
-        self._wait_until = 0.0
-        self._woken.set()
+        self._health.limited_until = self._health.next_probe = 0.0
+        for group in self._lanes.waiting:
+            group.due = 0.0
+        self._changed.set()
 
     def status(self) -> dict[str, Any]:
         """For `cdpd status`."""
-        wiring, metrics = self._wiring, self._wiring.metrics
-        oldest = self._window.oldest
-        lag = wiring.events.end.offset - self._window.progress_offset
+        clock, health, oldest = self._clock, self._health, self._window.oldest
+        now = clock.monotonic()
+        position = (oldest.position if oldest else self._window.read_to).offset
+        since = health.paused_since if health.paused is not None else health.failing_since
         return {
-            "state": self._state,
-            "position": self._window.progress_offset,
-            "lag_events": lag,
-            "lag_seconds": max(wiring.clock.now_ms() - oldest.log_ms, 0) // 1000 if oldest else 0,
-            "delivered": int(metrics.get(names.DELIVERED, self.name)),
-            "parked": wiring.state.parked(self.name),
-            "failing_since_ms": self._since_ms,
-            "problem": self._problem or None,
+            "state": {
+                "well": "running",
+                "failing": "retrying",
+                "away": "retrying",
+                "limited": "retrying",
+            }.get(health.state(now), "paused"),
+            "position": position,
+            "lag_events": max(self._wiring.events.end.offset - position, 0),
+            "lag_seconds": max(clock.now_ms() - oldest.at_ms, 0) // 1000 if oldest else 0,
+            "in_flight": self._in_flight,
+            "waiting_to_retry": sum(len(group.items) for group in self._lanes.waiting),
+            "delivered": int(self._wiring.metrics.get(names.DELIVERED, self.name)),
+            "parked": self._keeper.parked,
+            "failing_since_ms": None if since is None else clock.now_ms() - round((now - since) * 1000),
+            "problem": health.last_error if health.state(now) != "well" else None,
+            "last_error": health.last_error or None,
         }
 
     # -- the loop ------------------------------------------------------------------------------------------
@@ -111,256 +163,210 @@ class Consumer:
         """Deliver until stopped or cancelled. Raises LogError where the log cannot be read on."""
         await self.destination.start()
         try:
-            while not self._stopping.is_set():
-                await self._fill()
-                now = self._wiring.clock.monotonic()
-                wait = self._wait_until - now
-                batch = (
-                    []
-                    if wait > 0
-                    else self._window.take(now, self._limits.max_events, self._limits.max_bytes)
-                )
-                if batch and await self._free():
-                    await self._send(batch)
-                elif not batch:
-                    await self._idle(wait, now)
-            await self._wiring.state.committed(self._ticket)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read)
+                await self._dispatch(tasks)
+                tasks.cancel_scope.cancel()
+            if self._fault is not None:
+                raise self._fault
         finally:
-            self._reader.close()
-            with anyio.CancelScope(shield=True), anyio.move_on_after(self._config.timeout):
+            self.intake.close()
+            with anyio.CancelScope(shield=True):
                 await self.destination.stop()
 
-    async def _fill(self) -> None:
-        """Read on until two batches are ready, or the log's end."""
-        window, limits = self._window, self._limits
-        while window.room(2 * limits.max_events, 2 * limits.max_bytes):
-            piece = self._reader.read(_READ_LINES, _READ_BYTES)
-            if piece is None:
-                return
-            looked_at = 0
-            for frame in piece.frames:
-                for offset, line in enumerate(frame.lines, frame.base):
-                    if line:
-                        self._look_at(offset, frame.epoch, frame.last_ms, line)
-                    looked_at += 1
-                    if not looked_at % _TURN:
-                        await anyio.lowlevel.checkpoint()
-            window.read_up_to(piece.end)
-            self._last_ms = piece.frames[-1].last_ms
-            if not len(window):
-                self._save()
-
-    def _look_at(self, offset: int, epoch: int, log_ms: int, line: bytes) -> None:
-        seen = peek(line)
-        self._wiring.seen(seen)
-        code = self._route.skip(seen)
-        if code is not None:
-            if code:
-                self._wiring.metrics.add(names.SKIPPED, self.name, code)
-        elif not self._window.finished(offset):
-            self._window.add(Item(Position(offset=offset, epoch=epoch), offset, line, seen, log_ms))
-
-    async def _free(self) -> bool:
-        """Whether a batch may go out: at most one earlier one is not yet committed, and nothing holds us."""
-        await self._wiring.state.committed(self._ticket - 1)
-        if self._config.ordering == "strict" and self._wiring.state.parked(self.name):
-            self._fail("held", "a parked event holds the later ones (ordering = strict)")
-            self._wait_until = self._wiring.clock.monotonic() + _HELD
-            return False
-        return True
-
-    async def _idle(self, wait: float, now: float) -> None:
-        """Wait for new events, for the next try, or to be woken."""
-        if wait <= 0:
-            next_wake = self._window.next_wake(now)
-            wait = next_wake - now if next_wake is not None else 0.0
-        self._woken = anyio.Event()
-        if self._stopping.is_set():
-            return
-        reasons: list[Callable[[], Awaitable[None]]] = [self._woken.wait]
-        if wait > 0:
-            reasons.append(lambda: self._wiring.clock.sleep(wait))
-        if wait <= 0 or self._window.room(self._limits.max_events, self._limits.max_bytes):
-            reasons.append(lambda: self._wiring.events.wait_beyond(self._reader.position))
-        await _first_of(reasons)
-
-    async def _send(self, batch: Sequence[Item]) -> None:
-        clock = self._wiring.clock
-        attempt = 1 + max(item.attempts for item in batch)
-        started_ms, begun = clock.now_ms(), clock.monotonic()
-        verdict = await self._deliver([self._event(item) for item in batch], attempt)
-        took_ms = round((clock.monotonic() - begun) * 1000)
-        if verdict.fault is not None and self._told != str(verdict.fault):
-            self._told = str(verdict.fault)
-            self._log.error("the destination itself failed", exc_info=verdict.fault)
-        parked = self._settle(batch, verdict.outcomes)
-        first = next((o for o in verdict.outcomes if not isinstance(o, Delivered)), verdict.outcomes[0])
-        self._save(
-            parked,
-            Attempt(
-                first=batch[0].offset,
-                last=batch[-1].offset,
-                events=len(batch),
-                bytes=sum(len(item.line) for item in batch),
-                attempt=attempt,
-                started_ms=started_ms,
-                took_ms=took_ms,
-                outcome=type(first).__name__,
-                status=first.status,
-                reason=self._mask(getattr(first, "reason", "")),
-            ),
-        )
-
-    async def _deliver(self, events: list[Event], attempt: int) -> Verdict:
+    async def _read(self) -> None:
+        """Read on whenever there is room; what cannot be read ends the consumer once the rest is delivered."""
         try:
-            with anyio.fail_after(LONGEST_CALL):
-                answer = await self.destination.deliver(Batch(events, attempt))
-        except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything; of_exception decides
-            return of_exception(_single(error), len(events))
-        return of_answer(answer, len(events), type(self.destination).__name__)
+            while True:
+                self._room = anyio.Event()
+                if not self.intake.has_room:
+                    await self._room.wait()
+                elif await self.intake.read():
+                    self._changed.set()
+                elif self._window.events or self._window.read_to == self.committed.low:
+                    await self._wiring.events.wait_beyond(self._window.read_to)
+                else:
+                    more = partial(self._wiring.events.wait_beyond, self._window.read_to)
+                    await first_of(more, partial(self._clock.sleep, _LAZY))
+                    if self.intake.at_end and not self._window.events:
+                        await self._keeper.commit_if_moved()
+        except LogError as error:
+            self._fault = error
+            self._changed.set()
 
-    def _event(self, item: Item) -> Event:
-        event = Event(item.line)
-        options = self._route.options(item.seen)
-        if options is not None:
-            event.options = Section(options)
-        return event
-
-    # -- what comes of it ----------------------------------------------------------------------------------
-
-    def _settle(self, batch: Sequence[Item], outcomes: Sequence[Outcome]) -> list[Parked]:
-        """Act on each outcome; the events that are to be parked."""
-        metrics = self._wiring.metrics
-        done: list[Item] = []
-        parked: list[Parked] = []
-        again: list[tuple[Item, TryAgain | TooLarge]] = []
-        wrong: Misconfigured | None = None
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, TooLarge) and len(batch) == 1:
-                outcome = BadEvent(outcome.reason, outcome.status, outcome.request, outcome.answer)
-            if isinstance(outcome, Delivered):
-                done.append(item)
-            elif isinstance(outcome, BadEvent):
-                done.append(item)
-                parked.append(self._parked(item, outcome))
-            elif isinstance(outcome, Misconfigured):
-                wrong = wrong or outcome
+    async def _dispatch(self, tasks: TaskGroup) -> None:
+        while True:
+            changed = self._changed = anyio.Event()
+            if self._unreadable:
+                await self._park_unreadable()
+            now = self._clock.monotonic()
+            group = None if self._stopping else self._next(now)
+            if group is not None:
+                self._in_flight += 1
+                tasks.start_soon(self._send, *group)
+                continue
+            if not self._in_flight and (self._stopping or (self._fault and not self._window.events)):
+                break
+            wait = self._wake_in(now)
+            if wait is None:
+                await changed.wait()
             else:
-                again.append((item, outcome))
-        if len(done) > len(parked):
-            metrics.add(names.DELIVERED, self.name, n=len(done) - len(parked))
+                await first_of(changed.wait, partial(self._clock.sleep, wait))
+        await self._keeper.commit_if_moved()
+
+    def _next(self, now: float) -> tuple[Group, Group | None] | None:
+        """What to send now (and for a probe: the rest of its group)."""
+        health, lanes = self._health, self._lanes
+        if self._in_flight >= self._concurrency:
+            return None
+        state = health.state(now)
+        if state == "limited":
+            return None
+        if state in ("away", "paused") and lanes.waiting and not self._in_flight and now >= health.next_probe:
+            group = lanes.waiting[0]
+            return lanes.split(group), group
+        if state == "paused":
+            return None
+        for group in lanes.waiting:
+            if group.due <= now:
+                lanes.take_again(group)
+                return group, None
+        if state == "well" or len(lanes.waiting) + self._in_flight < TRIED_WHILE_FAILING:
+            fresh = lanes.take(self._limits.max_events, self._limits.max_bytes)
+            return None if fresh is None else (fresh, None)
+        return None
+
+    def _wake_in(self, now: float) -> float | None:
+        """Seconds until time alone makes something possible; None where only a change does."""
+        if self._stopping or self._in_flight >= self._concurrency or not self._lanes.waiting:
+            return None
+        health = self._health
+        due = min(group.due for group in self._lanes.waiting)
+        match health.state(now):
+            case "limited":
+                at = health.limited_until
+            case "paused":
+                if self._in_flight:
+                    return None
+                at = health.next_probe
+            case "away":
+                at = min(due, health.next_probe) if not self._in_flight else due
+            case _:
+                at = due
+        return max(at - now, 0.001)
+
+    # -- one batch -----------------------------------------------------------------------------------------
+
+    async def _send(self, group: Group, rest: Group | None) -> None:
+        try:
+            sent = await send(
+                self.destination.deliver, group.items, group.failures + 1, self._clock, self._mask
+            )
+            if sent.fault:
+                self._voice.tell("fault", "the destination itself failed", trouble=sent.fault)
+            if sent.too_large is not None:
+                self._limits = BatchLimits(self._limits.max_events, max(sent.too_large // 2, 1))
+            await self._settle(group, rest, sent)
+        finally:
+            self._in_flight -= 1
+            self._changed.set()
+            self._room.set()
+
+    async def _settle(self, group: Group, rest: Group | None, sent: Sent) -> None:
+        now, metrics = self._clock.monotonic(), self._wiring.metrics
+        told = verdict(
+            group.items, sent.outcomes, strict=self._strict, too_late=lambda item: self._too_late(item, now)
+        )
+        parked = [self._keeper.event(item, outcome) for item, outcome in told.refused]
+        self._window.finish(told.done)
+        self._heed(group, rest, told, now)
+        await self._keeper.commit(sent.attempts, parked, told.done)
+        # Only now may these users' next events go: a crash doubles no more than what is in flight.
+        self._lanes.settle(told.done, told.again)
+        for code, n in told.skipped.items():
+            metrics.add(names.SKIPPED, self.name, code, n=n)
+        if told.delivered:
+            metrics.add(names.DELIVERED, self.name, n=told.delivered)
         if parked:
             metrics.add(names.PARKED, self.name, n=len(parked))
-            self._log.warning("events were parked", events=len(parked), reason=parked[0].reason)
-        self._window.finish(done)
-        if wrong is not None:
-            self._pause(self._mask(wrong.reason))
-        elif again:
-            self._try_again(again, someone_passed=bool(done), batch_size=len(batch))
-        else:
-            self._recovered()
-        return parked
+            reason = parked[0].reason
+            self._voice.tell("parked", "events were refused and parked", events=len(parked), reason=reason)
 
-    def _try_again(
-        self, again: Sequence[tuple[Item, TryAgain | TooLarge]], *, someone_passed: bool, batch_size: int
+    def _heed(self, group: Group, rest: Group | None, told: Verdict, now: float) -> None:
+        """What the outcomes say of the destination, and when what is left is tried again."""
+        health, random, after = self._health, self._wiring.random, told.after
+        before, since = health.state(now), health.failing_since
+        if rest is not None and not told.again:
+            self._lanes.put_back(rest)
+        if told.wrong is not None:
+            self._pause(told.wrong, now)
+        elif told.done:
+            if health.succeeded():
+                self._recovering = deque(self._lanes.waiting)
+            if before in ("away", "paused"):
+                self._voice.well(None if since is None else round(now - since))
+            if after is not None:
+                health.limit(after, now)
+        elif told.tries:
+            health.failed(told.tries[0].reason, after, now, random)
+        if told.tries:
+            self._wiring.metrics.add(names.RETRIED, self.name)
+            self._voice.tell("retrying", "events wait and are tried again", problem=told.tries[0].reason)
+        if told.again:
+            self._again(group, rest, told.again, after, now)
+        if self._recovering and health.state(now) in ("well", "failing"):
+            self._wake_one(now)
+
+    def _again(
+        self, group: Group, rest: Group | None, items: list[Item], after: float | None, now: float
     ) -> None:
-        """The whole destination waits where nothing got through, or the vendor asked; else only these lanes."""
-        now = self._wiring.clock.monotonic()
-        too_large = [item for item, outcome in again if isinstance(outcome, TooLarge)]
-        for item in too_large:
-            item.limit = max(batch_size // 2, 1)
-        refused = [(item, outcome) for item, outcome in again if isinstance(outcome, TryAgain)]
-        if not refused:
-            return
-        self._wiring.metrics.add(names.RETRIED, self.name)
-        asked = [outcome.after for _, outcome in refused if outcome.after is not None]
-        self._failures = 0 if someone_passed else self._failures + 1
-        for item, _ in refused:
-            item.attempts += 1
-        attempt = max(self._failures, 1 if not someone_passed else max(item.attempts for item, _ in refused))
-        wait = max(asked) if asked else backoff(attempt, self._wiring.uniform)
-        if someone_passed and not asked:
-            for item, _ in refused:
-                item.not_before = now + wait
+        for item in items:
+            item.failing_since = now if item.failing_since is None else item.failing_since
+        failures = group.failures + 1
+        due = now + (retry_delay(failures, self._wiring.random) if after is None else after)
+        if rest is None:
+            self._lanes.wait(items, failures, due)
         else:
-            self._wait_until = now + wait
-        self._fail("retrying", self._mask(refused[0][1].reason), wait)
+            rest.failures, rest.due = failures, max(rest.due, due)
+            self._lanes.rejoin(items, rest)
 
-    def _pause(self, reason: str) -> None:
-        self._wait_until = self._wiring.clock.monotonic() + PROBE
-        self._fail("paused", reason, PROBE)
-
-    def _fail(self, state: str, problem: str, wait: float | None = None) -> None:
-        if self._since_ms is None:
-            self._since_ms = self._wiring.clock.now_ms()
-        # Told once a problem, not once a try.
-        if (state, problem) != (self._state, self._problem):
-            what = {
-                "retrying": "delivery failed, its events wait and are tried again",
-                "paused": "the destination refuses its configuration or credentials; it is probed now and then",
-                "held": "the destination waits",
-            }[state]
-            tell = self._log.error if state == "paused" else self._log.warning
-            tell(what, problem=problem, next_try_in_seconds=None if wait is None else round(wait, 1))
-        self._state, self._problem = state, problem
-
-    def _recovered(self) -> None:
-        self._failures = 0
-        self._told = None
-        oldest = self._window.oldest
-        if self._state != "running" and (oldest is None or not oldest.attempts):
-            self._log.info("the destination takes events again", failing_since_ms=self._since_ms)
-            self._state, self._problem, self._since_ms = "running", "", None
-
-    def _parked(self, item: Item, outcome: BadEvent) -> Parked:
-        return Parked(
-            offset=item.offset,
-            message_id=str(item.seen.message_id or ""),
-            reason=self._mask(outcome.reason),
-            status=outcome.status,
-            request=self._mask(outcome.request),
-            answer=self._mask(outcome.answer),
-            line=item.line,
+    def _pause(self, wrong: Misconfigured, now: float) -> None:
+        if self._health.pause(wrong.reason, wrong.after, now):
+            self._voice.news("paused")
+        self._voice.tell(
+            "paused",
+            "the destination is paused; it is probed now and then",
+            problem=wrong.reason,
+            next_probe_in_seconds=MISCONFIGURED_PROBE if wrong.after is None else wrong.after,
         )
 
-    def _save(self, parked: Sequence[Parked] = (), attempt: Attempt | None = None) -> None:
-        self._ticket = self._wiring.state.submit(
-            Change(
-                destination=self.name,
-                progress=self._window.progress(),
-                at_ms=self._wiring.clock.now_ms(),
-                parked=parked,
-                attempts=() if attempt is None else (attempt,),
-            )
+    def _wake_one(self, now: float) -> None:
+        """After an outage those who wait go one by one, each when the one before has told how it went."""
+        while self._recovering:
+            group = self._recovering.popleft()
+            if group in self._lanes.waiting:
+                group.due = now
+                return
+
+    def _too_late(self, item: Item, now: float) -> bool:
+        return (
+            self._retry_for is not None
+            and item.failing_since is not None
+            and now - item.failing_since >= self._retry_for
         )
 
+    async def _park_unreadable(self) -> None:
+        lines, self._unreadable = self._unreadable, []
+        parked = [self._keeper.event(item, BadEvent(reason)) for item, reason in lines]
+        self._window.finish(item for item, _ in lines)
+        await self._keeper.commit(parked=parked)
+        self._wiring.metrics.add(names.PARKED, self.name, n=len(parked))
+        self._voice.tell("unreadable", "lines that are no events were parked", events=len(parked))
 
-def _limits(destination: Destination) -> BatchLimits:
+
+def batch_limits(destination: Destination) -> BatchLimits:
     """The configured limits, at most the destination's own."""
-    own = type(destination).limits
-    asked: BatchLimits | None = destination.config.batch
-    if asked is None:
+    own, configured = type(destination).limits, destination.config.batch
+    if configured is None:
         return own
-    return BatchLimits(min(asked.max_events, own.max_events), min(asked.max_bytes, own.max_bytes))
-
-
-def _single(error: Exception) -> Exception:
-    """The one exception inside a task group's wrapping."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-async def _first_of(reasons: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    """Return when the first of them does."""
-    if len(reasons) == 1:
-        await reasons[0]()
-        return
-    async with anyio.create_task_group() as tasks:
-
-        async def wait_for(reason: Callable[[], Awaitable[None]]) -> None:
-            await reason()
-            tasks.cancel_scope.cancel()
-
-        for reason in reasons:
-            tasks.start_soon(wait_for, reason)
+    return BatchLimits(min(own.max_events, configured.max_events), min(own.max_bytes, configured.max_bytes))

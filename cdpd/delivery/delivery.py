@@ -1,19 +1,22 @@
-"""Delivery: from `events` to every configured destination, each a consumer of its own (consumer.py)."""
+"""All destinations of a daemon: one isolated consumer each; started, replaced and stopped with the configuration."""
 
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import anyio
+import anyio.to_thread
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
@@ -21,24 +24,26 @@ from cdpd.config.data_folder import plugin_folder
 from cdpd.config.decode import decode
 from cdpd.config.model import Config
 from cdpd.config.plugin_options import Catalogue
-from cdpd.delivery.backoff import backoff
+from cdpd.delivery.backoff import Random, retry_delay
 from cdpd.delivery.consumer import Consumer, Wiring
-from cdpd.delivery.integrations import unknown_names
-from cdpd.delivery.route import Peek
-from cdpd.delivery.state import Change, Progress, StateDb
+from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.mask import Mask
+from cdpd.delivery.state import Moment, StateDb
+from cdpd.delivery.waiting import first_of
 from cdpd.destinations.contract import Destination, DestinationConfig, DestinationEnv
 from cdpd.event import BEGINNING, Position
 from cdpd.log.errors import LogError
 from cdpd.log.folder import StreamFolder
 from cdpd.log.stream import Stream
 from cdpd.metrics import Metrics
+from cdpd.secret import secrets_in
 from cdpd.timestamp import parse_time
 
 GRACE: Final = 10.0
-"""Seconds that a batch in flight gets when its destination is stopped."""
+"""Seconds that batches in flight get when their destination is stopped."""
 CONNECT: Final = 5.0
 """Seconds to connect (spec/destinations.md §0.3)."""
-CONNECTIONS: Final = 16
+CONNECTIONS: Final = 32
 """Connections of one destination, at most."""
 
 
@@ -46,18 +51,23 @@ class DestinationError(Exception):
     """A destination that cannot be made from its configuration."""
 
 
-class _Slot(Struct):
+class _Slot(Struct, eq=False):
     """A configured destination and what runs for it."""
 
-    options: dict[str, Any]
+    name: str
     kind: type[Destination]
     config: DestinationConfig
+    cursor: DeliveryCursor | None = None
+    """As stored, while no consumer runs."""
     consumer: Consumer | None = None
     problem: str = ""
-    started: bool = False
-    stopping: bool = False
-    ended: anyio.Event = msgspec.field(default_factory=anyio.Event)
-    scope: anyio.CancelScope = msgspec.field(default_factory=anyio.CancelScope)
+    stopping: anyio.Event = msgspec.field(default_factory=anyio.Event)
+    ended: anyio.Event | None = None
+    """None: was never started."""
+    scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
+
+    def same_as(self, other: _Slot) -> bool:
+        return self.kind is other.kind and self.config == other.config
 
 
 class Delivery:
@@ -73,6 +83,7 @@ class Delivery:
         clock: Clock,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
+        random: Random = random.random,
     ) -> None:
         self._events = events
         self._state = state
@@ -81,60 +92,62 @@ class Delivery:
         self._clock = clock
         self._metrics = metrics
         self._log = log
+        self._random = random
         self._slots: dict[str, _Slot] = {}
         self._ready = anyio.Event()
         self._applying = anyio.Lock()
         self._tasks: TaskGroup
-        self._known: frozenset[str] = frozenset()
-        self._counter: str | None = None
-        """The destination whose consumer counts what all of them see."""
 
     async def run(self, config: Config) -> None:
-        """Deliver until cancelled. Raises DestinationError where a destination cannot be made."""
+        """Deliver until cancelled; what is in flight then gets GRACE seconds.
+
+        Raises DestinationError where a destination cannot be made.
+        """
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._state.run, self._clock, self._log)
-            await self.apply(config)
-            self._ready.set()
-            await anyio.sleep_forever()
+            try:
+                await self.apply(config)
+                self._ready.set()
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.stop()
 
     async def ready(self) -> None:
         """Return once every destination's cursor is committed."""
         await self._ready.wait()
 
     async def stop(self) -> None:
-        """End every consumer after the batch that it has in flight; at most GRACE seconds."""
+        """End every consumer after the batches that it has in flight; at most GRACE seconds."""
         async with self._applying:
             await self._end(self._slots.values())
 
     async def apply(self, config: Config) -> None:
         """Start what is new, stop what is gone, replace what changed; the others do not notice.
 
-        Cursors of destinations that are gone are kept. Raises DestinationError and changes nothing.
+        Cursors of destinations that are gone or disabled are kept. Those that wait for a retry or a probe try at
+        once: a reload is also how one says "now". Raises DestinationError and changes nothing.
         """
         async with self._applying:
             wanted = {name: self._slot(name, options) for name, options in config.destinations.items()}
-            same = [
-                name
-                for name, slot in self._slots.items()
-                if name in wanted and wanted[name].options == slot.options
-            ]
-            gone = {name: slot for name, slot in self._slots.items() if name not in same}
-            await self._end(gone.values())
-            self._slots = {name: self._slots[name] if name in same else slot for name, slot in wanted.items()}
-            for name in same:
-                consumer = self._slots[name].consumer
-                if consumer is not None:
-                    consumer.wake()  # a reload is also how one says: try again now
-            enabled = [name for name, slot in self._slots.items() if slot.config.enabled]
-            self._known = frozenset(slot.kind.name for slot in self._slots.values())
-            self._counter = enabled[0] if enabled else None
-            tickets = [self._begin_at(name, slot) for name, slot in self._slots.items() if name not in same]
-            await self._state.committed(max(tickets, default=0))
-            for name in enabled:
-                if name not in same:
-                    self._slots[name].started = True
-                    self._tasks.start_soon(self._run, name, self._slots[name])
+            for name, slot in self._slots.items():
+                running = slot.ended is None or not slot.ended.is_set()
+                if name in wanted and running and slot.same_as(wanted[name]):
+                    wanted[name] = slot
+            await self._end(slot for name, slot in self._slots.items() if wanted.get(name) is not slot)
+            known = frozenset(slot.kind.name for slot in wanted.values())
+            for name, slot in wanted.items():
+                if slot.consumer is not None:
+                    slot.consumer.router.know(known)
+                    slot.consumer.wake()
+                elif slot.cursor is None:
+                    slot.cursor = await self._begin(name, slot)
+            self._slots = wanted
+            self._share_counting()
+            for slot in wanted.values():
+                if slot.config.enabled and slot.ended is None:
+                    slot.ended = anyio.Event()
+                    self._tasks.start_soon(self._run, slot)
 
     def reopen(self) -> None:
         """Destinations that write files open them again (logrotate)."""
@@ -144,111 +157,121 @@ class Delivery:
 
     def needed(self) -> Mapping[str, int]:
         """Destination → the offset of `events` from which on it still reads (as committed)."""
-        found = {}
-        for name in self._slots:
-            progress = self._state.progress(name)
-            if progress is not None:
-                found[f"destination {name}"] = progress.position.offset
-        return found
+        return {f"destination {name}": _cursor(slot).low.offset for name, slot in self._slots.items()}
 
     def status(self) -> dict[str, Any]:
         """Destination → what `cdpd status` shows of it."""
         return {name: self._status(name, slot) for name, slot in self._slots.items()}
 
     def _status(self, name: str, slot: _Slot) -> dict[str, Any]:
-        if slot.consumer is not None and not slot.problem:
+        if slot.consumer is not None:
             return slot.consumer.status()
-        progress = self._state.progress(name)
-        position = progress.position.offset if progress else 0
+        position = _cursor(slot).low.offset
         return {
             "state": "stopped" if slot.problem else "starting" if slot.config.enabled else "disabled",
             "position": position,
-            "lag_events": self._events.end.offset - position,
+            "lag_events": max(self._events.end.offset - position, 0),
             "lag_seconds": None,
+            "in_flight": 0,
+            "waiting_to_retry": 0,
             "delivered": int(self._metrics.get(names.DELIVERED, name)),
-            "parked": self._state.parked(name),
+            "parked": self._state.parked_count(name),
             "failing_since_ms": None,
             "problem": slot.problem or None,
+            "last_error": slot.problem or None,
         }
 
     # -- one destination -----------------------------------------------------------------------------------
 
     def _slot(self, name: str, options: dict[str, Any]) -> _Slot:
-        found = self._catalogue.destinations().get(str(options.get("type", name)))
+        kind_name = str(options.get("type", name))
+        found = self._catalogue.destinations().get(kind_name)
         if found is None:
+            raise DestinationError(f"destinations.{name}: there is no destination {kind_name!r}")
+        try:
+            kind: type[Destination] = found.load()
+        except Exception as error:
             raise DestinationError(
-                f"destinations.{name}: there is no destination {options.get('type', name)!r}"
-            )
-        kind: type[Destination] = found.load()
+                f"destinations.{name}: its package {found.distribution} cannot be loaded: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         try:
             config = msgspec.convert(options, kind.Config, dec_hook=decode)
         except msgspec.ValidationError as error:
             raise DestinationError(f"destinations.{name}: {error}") from None
-        return _Slot(options, kind, config)
+        return _Slot(name, kind, config)
 
-    def _begin_at(self, name: str, slot: _Slot) -> int:
-        """Give a new destination its first cursor; a ticket of its commit (0 for one that has a cursor)."""
-        if self._state.progress(name) is not None:
-            return 0
-        position = self._start_position(slot.config.start)
-        self._log.info(
-            "new destination", destination=name, starts_at=slot.config.start, offset=position.offset
-        )
-        return self._state.submit(Change(name, Progress(position), self._clock.now_ms()))
+    async def _begin(self, name: str, slot: _Slot) -> DeliveryCursor:
+        """The stored cursor; a new destination's first one, committed."""
+        stored = self._state.cursor(name)
+        if stored is not None:
+            return stored
+        start = slot.config.start
+        cursor = DeliveryCursor(await self._start(start))
+        await self._state.commit(Moment(name, cursor, self._clock.now_ms()))
+        self._log.info("new destination", destination=name, starts_at=start, offset=cursor.low.offset)
+        return cursor
 
-    def _start_position(self, start: str) -> Position:
+    async def _start(self, start: str) -> Position:
         if start == "now":
             return self._events.end
         if start == "beginning":
             return BEGINNING
         ms = parse_time(start)
-        assert ms is not None  # the configuration was checked
-        return StreamFolder(self._events.folder).at_time(ms)
+        if ms is None:
+            raise DestinationError(f'from = "{start}": expected "now", "beginning" or an ISO 8601 time')
+        return await anyio.to_thread.run_sync(StreamFolder(self._events.folder).at_time, ms)
 
-    async def _run(self, name: str, slot: _Slot) -> None:
-        """Run the consumer, again where the destination's own code failed, until it is stopped."""
-        log = self._log.bind(destination=name)
+    async def _run(self, slot: _Slot) -> None:
+        """Run the consumer until it is stopped, again where the destination's own code failed."""
+        log = self._log.bind(destination=slot.name)
+        mask = Mask(secrets_in(slot.config))
         failures = 0
+        assert slot.ended is not None
         try:
+            # Shielded: a cancelled daemon first lets batches in flight end (`stop`), so that none is doubled.
             with slot.scope:
-                while not slot.stopping:
+                while not slot.stopping.is_set():
                     try:
-                        await self._consume(name, slot)
+                        await self._consume(slot)
                         return
                     except LogError as error:
                         slot.problem = str(error)
-                        log.error("the destination cannot read the log; it has stopped", problem=str(error))
+                        log.error("the destination cannot read the log and has stopped", problem=str(error))
                         return
-                    except Exception as error:
-                        # Its own start, stop or constructor: a stranger's code, which must not end the others.
+                    except Exception as error:  # noqa: BLE001 - a stranger's code must not end its neighbours
                         failures += 1
-                        slot.problem = f"{type(error).__name__}: {error}"
-                        wait = backoff(failures, random.uniform)
-                        log.exception(
-                            "the destination failed; it is started again", again_in_seconds=round(wait, 1)
+                        slot.problem = mask(_described(error))
+                        wait = retry_delay(failures, self._random)
+                        log.error(
+                            "the destination failed; it is started again",
+                            again_in_seconds=round(wait, 1),
+                            trouble=mask(_traceback(error)),
                         )
-                        await self._clock.sleep(wait)
+                        await first_of(slot.stopping.wait, partial(self._clock.sleep, wait))
         finally:
             slot.ended.set()
 
-    async def _consume(self, name: str, slot: _Slot) -> None:
-        progress = self._state.progress(name)
-        assert progress is not None  # _begin_at was committed
+    async def _consume(self, slot: _Slot) -> None:
+        assert slot.cursor is not None  # `apply` begins it
+        name, log = slot.name, self._log.bind(destination=slot.name)
         async with self._session(slot.config) as session:
             env = DestinationEnv(
                 name=name,
                 http=session,
                 state_dir=plugin_folder(self._data_dir, name),
                 clock=self._clock,
-                log=self._log.bind(destination=name),
+                log=log,
             )
-            wiring = Wiring(
-                self._events, self._state, self._clock, self._metrics, self._log, random.uniform,
-                lambda seen: self._count_unknown(name, seen),
-            )  # fmt: skip
-            slot.consumer = Consumer(name, slot.kind(slot.config, env), progress, wiring)
-            slot.problem = ""
-            await slot.consumer.run()
+            wiring = Wiring(self._events, self._state, self._clock, self._metrics, self._log, self._random)
+            known = frozenset(other.kind.name for other in self._slots.values())
+            consumer = Consumer(name, slot.kind(slot.config, env), slot.cursor, wiring, known)
+            slot.consumer, slot.problem = consumer, ""
+            self._share_counting()
+            try:
+                await consumer.run()
+            finally:
+                slot.cursor, slot.consumer = consumer.committed, None
 
     def _session(self, config: DestinationConfig) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -256,26 +279,52 @@ class Delivery:
             connector=aiohttp.TCPConnector(limit=CONNECTIONS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"cdpd/{version('cdpd-daemon')}"},
-            auto_decompress=True,
         )
 
-    def _count_unknown(self, name: str, seen: Peek) -> None:
-        integrations: Raw | None = seen.integrations
-        if name == self._counter and integrations is not None:
-            for _ in unknown_names(integrations, self._known):
-                self._metrics.add(names.NOTED, "UNKNOWN_INTEGRATION")
+    def _share_counting(self) -> None:
+        """One consumer counts what all of them see: unknown names in `integrations`."""
+        running = [slot.consumer for slot in self._slots.values() if slot.consumer is not None]
+        for i, consumer in enumerate(running):
+            consumer.intake.counts_unknown = i == 0
 
     async def _end(self, slots: Iterable[_Slot]) -> None:
         """Stop these consumers, all at once."""
-        running = [slot for slot in slots if slot.started and not slot.ended.is_set()]
+        running = [slot for slot in slots if slot.ended is not None and not slot.ended.is_set()]
+        if not running:
+            return
         for slot in running:
-            slot.stopping = True
+            slot.stopping.set()
             if slot.consumer is not None:
                 slot.consumer.stop()
-        with anyio.move_on_after(GRACE):
+
+        async def all_ended() -> None:
             for slot in running:
+                assert slot.ended is not None
                 await slot.ended.wait()
+
+        await first_of(all_ended, lambda: self._clock.sleep(GRACE))
         for slot in running:
             slot.scope.cancel()
-        for slot in running:
-            await slot.ended.wait()
+        await all_ended()
+
+
+def _cursor(slot: _Slot) -> DeliveryCursor:
+    if slot.consumer is not None:
+        return slot.consumer.committed
+    assert slot.cursor is not None  # `apply` begins it before anybody sees the slot
+    return slot.cursor
+
+
+def _single(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _described(error: Exception) -> str:
+    single = _single(error)
+    return f"{type(single).__name__}: {single}"
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(_single(error)))

@@ -1,23 +1,23 @@
-"""The `integrations` object: may this destination have this event? Source: spec/connections.md §4."""
+"""The `integrations` object: does a destination get an event, and with which options? (spec/connections.md §4)"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
-FILTERED: Final = "FILTERED_BY_INTEGRATIONS_OBJECT"
-_SETTLED: Final = frozenset({b"null", b"{}"})
-_OWN: Final = frozenset({"All", "Segment.io", "Warehouses"})
-"""Keys that name no destination."""
-
 _decode: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any: Final = msgspec.json.Decoder().decode
+_SAYS_NOTHING: Final = frozenset((b"{}", b'{"All":true}', b'{"all":true}', b"null"))
+WAREHOUSES: Final = "Warehouses"
+RESERVED: Final = frozenset(("All", WAREHOUSES, "Segment.io"))
+"""Keys that name no destination: every one, the warehouses, and what browser SDKs say of the tracking API."""
 
 
 class Decision(Struct, frozen=True):
-    """Whether to send, and the per-call options that the event has for this destination."""
+    """`options`: the JSON object of the event's own entry, handed to the destination; None where it has none."""
 
     send: bool
     options: Raw | None = None
@@ -27,39 +27,53 @@ _SEND: Final = Decision(True)
 _DROP: Final = Decision(False)
 
 
-def decide(integrations: Raw | None, name: str, by_default: bool = True) -> Decision:
-    """The rule for a destination with this display name; `by_default` False: opt-in plugins.
+def decide(
+    integrations: bytes | Raw | None, name: str, *, opt_in: bool = False, schema_off: bool = False
+) -> Decision:
+    """Whether the destination with display name `name` (exact) gets the event.
 
-    An entry of its own wins over `All`; `false` drops, `true` and any object (which is the options) send; any
-    other value is as if it were absent.
+    integrations: the JSON text of the event's object, None where absent; what is no object counts as absent.
+    opt_in: the destination wants only events that name it. schema_off: the source's schema integration filter
+    is off for this event and destination (§3.4); only an explicit true or object overrides it.
     """
-    if integrations is None or bytes(integrations) in _SETTLED:
-        return _SEND if by_default else _DROP
-    try:
-        fields = _decode(integrations)
-    except msgspec.DecodeError:  # no object: as if there were none
-        return _SEND if by_default else _DROP
-    own = fields.get(name)
+    default = _DROP if opt_in or schema_off else _SEND
+    if integrations is None or bytes(integrations) in _SAYS_NOTHING:
+        return default
+    table = _table(integrations)
+    own = table.get(name)
     if own is not None:
         text = bytes(own)
         if text == b"true":
             return _SEND
         if text == b"false":
             return _DROP
-        if text.startswith(b"{"):
+        if text[:1] == b"{":
             return Decision(True, own)
-    everything = fields.get("All")
-    if everything is not None and bytes(everything) == b"false":
-        return _DROP
-    return _SEND if by_default else _DROP
+    every = table.get("All")
+    return _DROP if every is not None and bytes(every) == b"false" else default
 
 
-def unknown_names(integrations: Raw | None, known: Iterable[str]) -> list[str]:
-    """Keys that name no destination that is configured here."""
-    if integrations is None or bytes(integrations) in _SETTLED:
-        return []
+def decide_warehouse(integrations: bytes | Raw | None, warehouse_id: str) -> bool:
+    """Whether a warehouse gets the event: it obeys only `Warehouses`, never `All` or a destination's name."""
+    table = _table(integrations) if integrations is not None else {}
+    rule: Any = _decode_any(table[WAREHOUSES]) if WAREHOUSES in table else None
+    if rule is False:
+        return False
+    if not isinstance(rule, dict):
+        return True
+    wanted = rule.get("warehouseIds")
+    if isinstance(wanted, list):
+        return warehouse_id in wanted
+    return rule.get("all") is not False
+
+
+def unknown_names(integrations: bytes | Raw, known: Collection[str]) -> int:
+    """How many keys name nothing that is configured."""
+    return sum(key not in known and key not in RESERVED for key in _table(integrations))
+
+
+def _table(integrations: bytes | Raw) -> dict[str, Raw]:
     try:
-        fields = _decode(integrations)
+        return _decode(integrations)
     except msgspec.DecodeError:
-        return []
-    return [name for name in fields if name not in _OWN and name not in known]
+        return {}

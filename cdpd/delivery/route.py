@@ -1,62 +1,130 @@
-"""Is an event meant for a destination? The stages 10 to 15 of spec/connections.md §1 that need no mapping."""
+"""Routing: from a line of `events`, does it go to this destination, and in whose lane?
+
+Stages 10 to 15 of spec/connections.md §1: source connected, `integrations`, supported call.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Raw, Struct
 
-from cdpd.delivery.integrations import FILTERED, decide
-from cdpd.destinations.contract import Destination, DestinationConfig
+from cdpd.delivery.integrations import Decision, decide, unknown_names
 
-UNSUPPORTED: Final = "UNSUPPORTED_EVENT_TYPE"
 NOT_CONNECTED: Final = ""
 """Of a source that is not connected: not counted, as if there were no such event."""
+BY_INTEGRATIONS: Final = "FILTERED_BY_INTEGRATIONS_OBJECT"
+UNSUPPORTED: Final = "UNSUPPORTED_EVENT_TYPE"
 
 
-class Peek(Struct, rename="camel"):
-    """What routing looks at; everything else stays undecoded."""
+class _Peek(Struct):
+    """Only what routing looks at; undecoded, so that no wrong type anywhere can stop an event."""
 
-    type: object = None
-    project_id: object = None
-    user_id: object = None
-    anonymous_id: object = None
-    message_id: object = None
-    integrations: Raw | None = None
-
-    @property
-    def lane(self) -> str:
-        """Events of one lane are delivered in order: one user's."""
-        return str(self.user_id or self.anonymous_id or "")
+    projectId: Raw = Raw()
+    type: Raw = Raw()
+    userId: Raw = Raw()
+    anonymousId: Raw = Raw()
+    integrations: Raw = Raw()
 
 
-peek: Final[Callable[[bytes], Peek]] = msgspec.json.Decoder(Peek).decode
+_peek: Final = msgspec.json.Decoder(_Peek).decode
+_REMEMBERED: Final = 512
+_ALWAYS: Final = Decision(True)
 
 
-class Route:
-    """The rules of one destination instance."""
+class Route(Struct):
+    """It goes where `skip` is None; else that is the code. `key`: its lane (None: any order)."""
 
-    def __init__(self, destination: type[Destination], config: DestinationConfig) -> None:
-        self._name = destination.name
-        self._supports = destination.supports
-        self._obeys = destination.obeys_integrations
-        self._by_default = not destination.opt_in
-        self._sources = None if config.sources is None else frozenset(config.sources)
+    skip: str | None = None
+    key: bytes | None = None
+    options: Raw | None = None
+    unknown: int = 0
+    """Names in `integrations` that nothing configured has."""
 
-    def skip(self, event: Peek) -> str | None:
-        """The code with which the event is skipped, or None."""
-        if self._sources is not None and event.project_id not in self._sources:
-            return NOT_CONNECTED
-        if self._obeys and not decide(event.integrations, self._name, self._by_default).send:
-            return FILTERED
-        if event.type not in self._supports:
-            return UNSUPPORTED
+
+class NotAnEvent(ValueError):
+    """The line is no JSON object."""
+
+
+class Router:
+    """One destination's rules. `known`: display names of everything configured; may be replaced any time."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        sources: Sequence[str] | None,
+        supports: Collection[str],
+        opt_in: bool,
+        obeys_integrations: bool,
+        ordering: Literal["user", "strict", "none"],
+        known: Collection[str],
+    ) -> None:
+        self._name = name
+        self._sources = None if sources is None else {_json(source) for source in sources}
+        self._supports = {_json(kind) for kind in supports}
+        self._opt_in = opt_in
+        self._obeys = obeys_integrations
+        self._ordering = ordering
+        self._known = known
+        self._decisions: dict[bytes, tuple[Decision, int]] = {}
+
+    def know(self, names: Collection[str]) -> None:
+        """The configured display names have changed."""
+        self._known = names
+        self._decisions.clear()
+
+    def route(self, line: bytes) -> Route:
+        """Raises NotAnEvent."""
+        try:
+            peek = _peek(line)
+        except msgspec.DecodeError as error:
+            raise NotAnEvent(str(error)) from error
+        decision, unknown = self._decide(bytes(peek.integrations))
+        if self._sources is not None and bytes(peek.projectId) not in self._sources:
+            return Route(NOT_CONNECTED, unknown=unknown)
+        if not decision.send:
+            return Route(BY_INTEGRATIONS, unknown=unknown)
+        if bytes(peek.type) not in self._supports:
+            return Route(UNSUPPORTED, unknown=unknown)
+        return Route(None, self._lane(peek), decision.options, unknown)
+
+    def _decide(self, text: bytes) -> tuple[Decision, int]:
+        # Few different texts make up nearly all traffic: an SDK sends the same object with every event.
+        known = self._decisions.get(text)
+        if known is None:
+            unknown = unknown_names(text, self._known) if text else 0
+            decision = decide(text or None, self._name, opt_in=self._opt_in) if self._obeys else _ALWAYS
+            known = decision, unknown
+            if len(text) <= 256:
+                if len(self._decisions) >= _REMEMBERED:
+                    self._decisions.clear()
+                self._decisions[text] = known
+        return known
+
+    def _lane(self, peek: _Peek) -> bytes | None:
+        if self._ordering == "none":
+            return None
+        if self._ordering == "strict":
+            return b""
+        user = bytes(peek.userId)
+        if user and user not in _NO_ID:
+            return b"u" + _plain(user)
+        anonymous = bytes(peek.anonymousId)
+        if anonymous and anonymous not in _NO_ID:
+            return b"a" + _plain(anonymous)
         return None
 
-    def options(self, event: Peek) -> Raw | None:
-        """The event's own options for this destination."""
-        if not self._obeys or event.integrations is None:
-            return None
-        return decide(event.integrations, self._name).options
+
+_NO_ID: Final = frozenset((b"null", b'""'))
+
+
+def _plain(text: bytes) -> bytes:
+    """One id, one text: escapes are undone, since two clients may write the same id in two ways."""
+    return msgspec.json.encode(msgspec.json.decode(text)) if b"\\" in text else text
+
+
+def _json(text: str) -> bytes:
+    return msgspec.json.encode(text)

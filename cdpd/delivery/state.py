@@ -1,294 +1,316 @@
-"""state.db: how far each destination is, what was parked, and every attempt; SQLite, written by the daemon only.
+"""state.db: cursors, parked events and the journal of attempts of all destinations, in SQLite (WAL).
 
-Cursor, parked events and attempts of a moment are one transaction. One writer commits for all destinations:
-what is submitted while one commit runs goes out with the next.
+What happened at one moment (`Moment`) is one transaction; moments of all destinations that arrive while the
+last commit ran go out together (group commit), by the one thread that writes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import queue
 import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import anyio
-import anyio.to_thread
-import msgspec
-import structlog
 from msgspec import Struct
 
-from cdpd.clock import Clock
+from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.event import Position
 
 VERSION: Final = 1
-KEEP_ATTEMPTS: Final = 10_000
-"""Attempts that are kept of each destination, the newest."""
-_PRUNE_EVERY: Final = 1000
-_RETRY: Final = 1.0
-"""Seconds between two tries of a commit that the disk refused."""
+JOURNAL_ROWS: Final = 1_000_000
+"""Newest attempts that are kept …"""
+JOURNAL_MS: Final = 30 * 86_400_000
+"""… and for how long, in milliseconds."""
+_PRUNE_EVERY: Final = 20_000
+_GROUP: Final = 256
+
 _SCHEMA: Final = """
 create table cursors (
-  destination text primary key, position text not null, ranges text not null, updated_ms integer not null
+    destination text primary key,
+    cursor text not null,          -- cdpd/delivery/cursor.py
+    at_ms integer not null
 ) without rowid;
 create table parked (
-  id integer primary key, destination text not null, offset integer not null, message_id text not null,
-  parked_ms integer not null, reason text not null, status integer, request text not null, answer text not null,
-  line blob not null, unique (destination, offset)
+    id integer primary key,
+    destination text not null,
+    position text not null,        -- of the event's line in `events`
+    line_offset integer not null,
+    message_id text not null,
+    line blob not null,            -- the event itself
+    reason text not null,
+    status integer,
+    request text not null,         -- secrets masked
+    answer text not null,          -- secrets masked
+    at_ms integer not null,
+    unique (destination, position)
 );
 create table attempts (
-  id integer primary key, destination text not null, first integer not null, last integer not null,
-  events integer not null, bytes integer not null, attempt integer not null, started_ms integer not null,
-  took_ms integer not null, outcome text not null, status integer, reason text not null
+    id integer primary key,
+    destination text not null,
+    attempt integer not null,      -- 1 for the first try of these events
+    at_ms integer not null,
+    seconds real not null,
+    events integer not null,
+    bytes integer not null,
+    first_offset integer not null,
+    last_offset integer not null,
+    offsets text not null,         -- "120-130,141-142", ends excluded
+    outcome text not null,
+    status integer,
+    reason text not null
 );
-create index attempts_of on attempts (destination, id);
-create index parked_messages on parked (message_id);
+create index attempts_by_offset on attempts (destination, first_offset);
 """
 
 
-class StateError(Exception):
-    """state.db cannot be used as it is."""
+class StateError(OSError):
+    """state.db cannot be used; the text says why and what to do."""
 
 
-class Progress(Struct, frozen=True):
-    """How far a destination is: all before `position` is done, and so are the offsets in `ranges` above it."""
+class ParkedEvent(Struct, frozen=True):
+    """An event that its destination refused for good."""
 
     position: Position
-    ranges: list[tuple[int, int]] = []
-    """[from, to) each, ascending."""
-
-
-class Parked(Struct, frozen=True):
-    """An event that the vendor will never take."""
-
-    offset: int
+    """Of the event's own line in `events`."""
     message_id: str
+    line: bytes
     reason: str
     status: int | None
     request: str
     answer: str
-    line: bytes
+    at_ms: int
 
 
 class Attempt(Struct, frozen=True):
-    """One call of `deliver`."""
+    """Events that met the same outcome in one `deliver`."""
 
-    first: int
-    """Offset of its first event …"""
-    last: int
-    """… and of its last."""
+    attempt: int
+    at_ms: int
+    seconds: float
     events: int
     bytes: int
-    attempt: int
-    started_ms: int
-    took_ms: int
+    first: int
+    last: int
+    offsets: str
     outcome: str
     status: int | None
     reason: str
 
 
-class Change(Struct, frozen=True):
-    """What one step of a destination changes, committed as a whole."""
+class Moment(Struct, frozen=True):
+    """What one destination has to say at one moment: kept whole or not at all."""
 
     destination: str
-    progress: Progress
+    cursor: DeliveryCursor
     at_ms: int
-    parked: Sequence[Parked] = ()
+    parked: Sequence[ParkedEvent] = ()
+    unparked: Sequence[Position] = ()
+    """Events that were parked and are now delivered."""
     attempts: Sequence[Attempt] = ()
 
 
+class _Order(Struct):
+    moment: Moment
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+
+
 class StateDb:
-    """The database. Raises StateError where it is of a newer cdpd or no database, OSError."""
+    """The one writer of state.db. Raises StateError where the file cannot be opened or is not ours."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made here, so that it (and SQLite's files beside it, which take its mode) is private from the start.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._lock = threading.Lock()
-        self._queue: list[Change] = []
-        self._submitted = self._committed = 0
-        self._work = anyio.Event()
-        self._done = anyio.Event()
-        self._since_prune = 0
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._writes = 0
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._open()
-        except sqlite3.DatabaseError as error:
-            raise StateError(
-                f"{path}: {error}; move it away to start without it (destinations begin anew)"
-            ) from None
-        self._progress = self._read_progress()
-        self._parked: dict[str, int] = dict(
-            self._db.execute("select destination, count(*) from parked group by destination").fetchall()
-        )
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            path.chmod(0o600)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+            self._reading = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+            self._prepare()
+        except sqlite3.Error as error:
+            raise StateError(f"{path} cannot be used: {error}") from error
+        except OSError as error:
+            raise StateError(f"{path} cannot be opened: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._write, name="cdpd-state", daemon=True)
+        self._thread.start()
 
-    def _open(self) -> None:
-        db = self._db
-        db.execute("pragma journal_mode = wal")
-        # A power loss may take the last transactions, each whole: cursor and parked events stay in step, and
-        # what was sent meanwhile is sent again.
-        db.execute("pragma synchronous = normal")
-        (version,) = db.execute("pragma user_version").fetchone()
+    def _prepare(self) -> None:
+        self._db.execute("pragma journal_mode = wal")
+        # FULL: a cursor that was reported as committed must not go back on a power loss, or "now" moves.
+        self._db.execute("pragma synchronous = full")
+        (version,) = self._db.execute("pragma user_version").fetchone()
         if version > VERSION:
-            raise StateError(f"{self.path} was written by a newer cdpd (version {version}); install that one")
+            raise StateError(
+                f"{self.path} was written by a newer cdpd (version {version}, this one knows {VERSION}): "
+                "upgrade, or use another data folder"
+            )
         if version == 0:
-            db.executescript(f"begin; {_SCHEMA} pragma user_version = {VERSION}; commit;")
+            self._db.executescript(f"begin; {_SCHEMA} pragma user_version = {VERSION}; commit;")
 
-    def _read_progress(self) -> dict[str, Progress]:
-        rows = self._db.execute("select destination, position, ranges from cursors").fetchall()
-        return {
-            name: Progress(Position.parse(position), msgspec.json.decode(ranges, type=list[tuple[int, int]]))
-            for name, position, ranges in rows
-        }
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
+    # -- reading -----------------------------------------------------------------------------------------
 
     def cursors(self) -> dict[str, Position]:
-        """Every destination's committed low-water mark, those without a configuration too."""
-        return {name: progress.position for name, progress in self._progress.items()}
+        """Destination → the highest place in `events` that its cursor speaks of: the floor of that stream."""
+        found = {}
+        for name, cursor in self._all_cursors().items():
+            epochs = {item.end: item.epoch for item in cursor.finished}
+            found[name] = Position(cursor.highest, epochs.get(cursor.highest, cursor.low.epoch))
+        return found
 
-    def progress(self, destination: str) -> Progress | None:
-        """How far a destination is, as committed; None for a new one."""
-        return self._progress.get(destination)
+    def cursor(self, destination: str) -> DeliveryCursor | None:
+        """A destination's cursor, None for one that has never run. Raises StateError where it is unreadable."""
+        return self._all_cursors().get(destination)
 
-    def parked(self, destination: str) -> int:
-        """How many events of it are parked."""
-        return self._parked.get(destination, 0)
+    def _all_cursors(self) -> dict[str, DeliveryCursor]:
+        try:
+            rows = self._reading.execute("select destination, cursor from cursors").fetchall()
+            return {name: DeliveryCursor.parse(text) for name, text in rows}
+        except (sqlite3.Error, ValueError) as error:
+            raise StateError(f"{self.path}: the cursors cannot be read: {error}") from error
 
-    def parked_events(self, destination: str) -> list[Parked]:
-        """The parked events, oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                "select offset, message_id, reason, status, request, answer, line from parked "
-                "where destination = ? order by id",
-                (destination,),
-            ).fetchall()
-        return [Parked(*row) for row in rows]
+    def parked_count(self, destination: str) -> int:
+        """How many events of a destination are parked."""
+        query = "select count(*) from parked where destination = ?"
+        return int(self._reading.execute(query, (destination,)).fetchone()[0])
+
+    def parked_positions(self, destination: str) -> set[Position]:
+        """Where its parked events stand in `events`."""
+        query = "select position from parked where destination = ?"
+        return {Position.parse(text) for (text,) in self._reading.execute(query, (destination,))}
+
+    def parked(self, destination: str) -> list[ParkedEvent]:
+        """Its parked events, oldest first."""
+        query = (
+            "select position, message_id, line, reason, status, request, answer, at_ms "
+            "from parked where destination = ? order by id"
+        )
+        rows = self._reading.execute(query, (destination,))
+        return [ParkedEvent(Position.parse(row[0]), row[1], bytes(row[2]), *row[3:]) for row in rows]
 
     def attempts(self, destination: str) -> list[Attempt]:
-        """The attempts that are kept, oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                "select first, last, events, bytes, attempt, started_ms, took_ms, outcome, status, reason "
-                "from attempts where destination = ? order by id",
-                (destination,),
-            ).fetchall()
-        return [Attempt(*row) for row in rows]
+        """Its journal, oldest first."""
+        query = (
+            "select attempt, at_ms, seconds, events, bytes, first_offset, last_offset, offsets, outcome, "
+            "status, reason from attempts where destination = ? order by id"
+        )
+        return [Attempt(*row) for row in self._reading.execute(query, (destination,))]
 
-    def submit(self, change: Change) -> int:
-        """Have a change committed soon; a ticket to wait for with `committed`."""
-        self._queue.append(change)
-        self._submitted += 1
-        self._work.set()
-        return self._submitted
+    # -- writing -----------------------------------------------------------------------------------------
 
-    async def committed(self, ticket: int) -> None:
-        """Return once the change of that ticket is committed."""
-        while self._committed < ticket:
-            await self._done.wait()
+    async def commit(self, moment: Moment) -> None:
+        """Returns once it is on disk. Raises StateError where that failed: then nothing of it is."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._orders.put(_Order(moment, loop, done))
+        await done
 
-    async def run(self, clock: Clock, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Commit what is submitted, until cancelled; what is left then is committed first."""
-        while True:
+    def close(self) -> None:
+        """Write what was ordered, and stop."""
+        self._orders.put(None)
+        self._thread.join()
+        self._db.close()
+        self._reading.close()
+
+    def _write(self) -> None:
+        stopping = False
+        while not stopping:
+            group: list[_Order] = []
+            order = self._orders.get()
+            while order is not None:
+                group.append(order)
+                if len(group) == _GROUP:
+                    break
+                try:
+                    order = self._orders.get_nowait()
+                except queue.Empty:
+                    break
+            stopping = order is None
+            if group:
+                self._write_group(group)
+
+    def _write_group(self, group: list[_Order]) -> None:
+        failure: StateError | None = None
+        try:
+            self._db.execute("begin immediate")
+            for order in group:
+                self._put(order.moment)
+            self._prune(group[-1].moment.at_ms)
+            self._db.execute("commit")
+        except sqlite3.Error as error:
+            failure = StateError(f"{self.path} cannot be written: {error}")
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+        for order in group:
             try:
-                await self._work.wait()
-            except anyio.get_cancelled_exc_class():
-                if self._queue:
-                    self._commit(self._queue)
-                raise
-            self._work = anyio.Event()
-            batch, self._queue = self._queue, []
-            with anyio.CancelScope(shield=True):
-                while True:
-                    try:
-                        await anyio.to_thread.run_sync(self._commit, batch)
-                        break
-                    except sqlite3.Error as error:
-                        log.error(
-                            "the state of the destinations cannot be stored; trying again", error=str(error)
-                        )
-                        with anyio.CancelScope(shield=False):
-                            await clock.sleep(_RETRY)
-            for change in batch:
-                self._progress[change.destination] = change.progress
-                if change.parked:
-                    self._parked[change.destination] = self.parked(change.destination) + len(change.parked)
-            self._committed += len(batch)
-            done, self._done = self._done, anyio.Event()
-            done.set()
+                order.loop.call_soon_threadsafe(_settle, order.done, failure)
+            except RuntimeError:
+                pass  # its loop is closed: nobody waits any more
 
-    def _commit(self, changes: Sequence[Change]) -> None:
-        """One transaction; only the last cursor of each destination counts."""
-        cursors = {change.destination: change for change in changes}
-        with self._lock:
-            db = self._db
-            db.execute("begin immediate")
-            try:
-                for change in changes:
-                    self._insert(db, change)
-                db.executemany(
-                    "insert or replace into cursors values (?, ?, ?, ?)",
-                    [
-                        (
-                            name,
-                            str(c.progress.position),
-                            msgspec.json.encode(c.progress.ranges).decode(),
-                            c.at_ms,
-                        )
-                        for name, c in cursors.items()
-                    ],
-                )
-                self._since_prune += len(changes)
-                if self._since_prune >= _PRUNE_EVERY:
-                    self._since_prune = 0
-                    self._prune(db)
-                db.execute("commit")
-            except BaseException:
-                db.execute("rollback")
-                raise
-
-    def _insert(self, db: sqlite3.Connection, change: Change) -> None:
-        name = change.destination
-        if change.parked:
-            # The same event may be parked again after a crash: the newer answer counts.
-            db.executemany(
-                "insert or replace into parked (destination, offset, message_id, parked_ms, reason, status, request, "
-                "answer, line) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        name,
-                        p.offset,
-                        p.message_id,
-                        change.at_ms,
-                        p.reason,
-                        p.status,
-                        p.request,
-                        p.answer,
-                        p.line,
-                    )
-                    for p in change.parked
-                ],
-            )
-        if change.attempts:
-            columns = ", ".join(Attempt.__struct_fields__)
-            marks = ", ".join("?" for _ in Attempt.__struct_fields__)
-            db.executemany(
-                f"insert into attempts (destination, {columns}) values (?, {marks})",
-                [(name, *_values(attempt)) for attempt in change.attempts],
-            )
-
-    def _prune(self, db: sqlite3.Connection) -> None:
-        for (name,) in db.execute("select distinct destination from attempts").fetchall():
+    def _put(self, moment: Moment) -> None:
+        name, db = moment.destination, self._db
+        db.execute(
+            "insert or replace into cursors values (?, ?, ?)", (name, str(moment.cursor), moment.at_ms)
+        )
+        for event in moment.parked:
             db.execute(
-                "delete from attempts where destination = ? and id <= (select id from attempts where destination = ? "
-                "order by id desc limit 1 offset ?)",
-                (name, name, KEEP_ATTEMPTS),
+                "insert or replace into parked (destination, position, line_offset, message_id, line, reason, "
+                "status, request, answer, at_ms) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name,
+                    str(event.position),
+                    event.position.offset,
+                    event.message_id,
+                    event.line,
+                    event.reason,
+                    event.status,
+                    event.request,
+                    event.answer,
+                    event.at_ms,
+                ),
             )
+        for position in moment.unparked:
+            db.execute("delete from parked where destination = ? and position = ?", (name, str(position)))
+        for item in moment.attempts:
+            db.execute(
+                "insert into attempts (destination, attempt, at_ms, seconds, events, bytes, first_offset, "
+                "last_offset, offsets, outcome, status, reason) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name,
+                    item.attempt,
+                    item.at_ms,
+                    item.seconds,
+                    item.events,
+                    item.bytes,
+                    item.first,
+                    item.last,
+                    item.offsets,
+                    item.outcome,
+                    item.status,
+                    item.reason,
+                ),
+            )
+            self._writes += 1
+
+    def _prune(self, now_ms: int) -> None:
+        if self._writes < _PRUNE_EVERY:
+            return
+        self._writes = 0
+        self._db.execute(
+            "delete from attempts where id <= (select max(id) from attempts) - ? or "
+            "id in (select id from attempts where at_ms < ? order by id limit ?)",
+            (JOURNAL_ROWS, now_ms - JOURNAL_MS, 2 * _PRUNE_EVERY),
+        )
 
 
-def _values(attempt: Attempt) -> tuple[Any, ...]:
-    return msgspec.structs.astuple(attempt)
+def _settle(done: asyncio.Future[None], failure: StateError | None) -> None:
+    if done.done():  # whoever waited was cancelled
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)

@@ -1,47 +1,67 @@
-"""What a call of `deliver` came to: its outcomes, or what an exception out of it means."""
+"""What the outcomes of a batch come to: which events are done, which are tried again, what it says of the vendor."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import aiohttp
-from msgspec import Struct
+from msgspec import Struct, field
 
-from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, TooLarge, TryAgain
-
-_KINDS = (Delivered, TryAgain, BadEvent, Misconfigured, TooLarge)
+from cdpd.delivery.lanes import Item
+from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, Skipped, TooLarge, TryAgain
 
 
-class Verdict(Struct, frozen=True):
-    """One outcome an event; `fault` where the destination itself is to blame (told with its traceback)."""
+class Verdict(Struct):
+    """`done` and `again` are all the batch's events, each in one of them, in order."""
 
-    outcomes: Sequence[Outcome]
-    fault: Exception | None = None
+    done: list[Item] = field(default_factory=list)
+    again: list[Item] = field(default_factory=list)
+    delivered: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Code → how many."""
+    refused: list[tuple[Item, BadEvent]] = field(default_factory=list)
+    """To be parked; with strict order they are in `again` too, since they hold all later ones."""
+    tries: list[TryAgain] = field(default_factory=list)
+    wrong: Misconfigured | None = None
+
+    @property
+    def after(self) -> float | None:
+        """Seconds that the vendor asked to wait."""
+        return max((outcome.after for outcome in self.tries if outcome.after is not None), default=None)
 
 
-def of_answer(answer: Any, events: int, name: str) -> Verdict:
-    """What `deliver` returned, checked: a destination that miscounts must not lose an event."""
-    if (
-        isinstance(answer, Sequence)
-        and len(answer) == events
-        and all(isinstance(outcome, _KINDS) for outcome in answer)
-    ):
-        return Verdict(answer)
-    shown = f"{len(answer)} outcomes" if isinstance(answer, Sequence) else type(answer).__name__
-    fault = TypeError(f"{name}.deliver returned {shown} for {events} events: it must be one Outcome an event")
-    return Verdict([TryAgain(str(fault))] * events, fault)
-
-
-def of_exception(error: Exception, events: int) -> Verdict:
-    """What an exception out of `deliver` means for all its events."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return Verdict([Misconfigured(f"the vendor's certificate is not trusted: {error}")] * events)
-    if isinstance(error, aiohttp.InvalidURL):
-        return Verdict([Misconfigured(f"{error} is no address")] * events)
-    if isinstance(error, TimeoutError):
-        return Verdict([TryAgain("no answer in time")] * events)
-    if isinstance(error, aiohttp.ClientError | OSError):
-        return Verdict([TryAgain(str(error) or type(error).__name__)] * events)
-    return Verdict([TryAgain(f"{type(error).__name__}: {error}")] * events, error)
+def verdict(
+    items: Sequence[Item], outcomes: Sequence[Outcome], *, strict: bool, too_late: Callable[[Item], bool]
+) -> Verdict:
+    """too_late: an event that was tried for as long as is configured; it is parked with its last answer."""
+    out = Verdict()
+    for item, told in zip(items, outcomes, strict=True):
+        outcome = told
+        if isinstance(outcome, TryAgain) and too_late(item):
+            outcome = BadEvent(
+                f"it was tried for as long as retry_for says: {outcome.reason}", outcome.status
+            )
+        match outcome:
+            case Delivered():
+                out.delivered += 1
+                out.done.append(item)
+            case Skipped(code):
+                out.skipped[code] = out.skipped.get(code, 0) + 1
+                out.done.append(item)
+            case BadEvent() if strict:
+                out.refused.append((item, outcome))
+                out.again.append(item)
+                reason = f"a refused event holds the later ones (ordering = strict): {outcome.reason}"
+                out.wrong = out.wrong or Misconfigured(reason, outcome.status)
+            case BadEvent():
+                out.refused.append((item, outcome))
+                out.done.append(item)
+            case Misconfigured():
+                out.again.append(item)
+                out.wrong = out.wrong or outcome
+            case TryAgain():
+                out.again.append(item)
+                out.tries.append(outcome)
+            case TooLarge(reason, status):  # `send` has already made others of these
+                out.again.append(item)
+                out.tries.append(TryAgain(reason, status))
+    return out

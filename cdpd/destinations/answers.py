@@ -1,133 +1,141 @@
-"""What a vendor's HTTP answer means: the one place that turns status, headers and body into an outcome.
+"""What an HTTP answer, or its absence, means: the one table that every HTTP destination uses.
 
-Source of the rules: spec/connections.md §7, spec/destinations.md §0.2 and §0.4. A destination whose vendor
-speaks otherwise looks at the answer first and leaves the rest to `outcome_of`.
+Source: spec/destinations.md §0.2 and §0.4, spec/connections.md §7. A destination that knows its vendor better
+looks at the answer first and leaves the rest to this.
 """
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import ssl
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from http import HTTPStatus
+from typing import Final
 
 from msgspec import Struct
 
 from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, TooLarge, TryAgain
 
-if TYPE_CHECKING:  # `cdpd check` imports destinations for their Config alone
-    import aiohttp
-
-KEPT_BYTES: Final = 4096
-"""How much of an answer is kept for a person to read."""
-_SHORTEST: Final = 1.0
-_LONGEST: Final = 3600.0
-"""Bounds of what a vendor may ask to wait, seconds."""
-_EPOCH_FROM: Final = 1_000_000_000
-_EPOCH_MS_FROM: Final = 1_000_000_000_000
-_HOPS: Final = 20
-
-_TRY_AGAIN: Final = frozenset({408, 423, 425, 429})
-_MISCONFIGURED: Final = {
-    401: "the credentials were refused",
-    402: "the vendor asks for payment",
-    403: "the credentials do not allow it",
-    501: "the vendor does not know this kind of request",
-}
+SHORTEST_WAIT: Final = 1.0
+LONGEST_WAIT: Final = 3600.0
+_RETRY: Final = frozenset((408, 423, 425, 429))
+_EPOCH_SECONDS: Final = 1_000_000_000
+_EPOCH_MS: Final = 1_000_000_000_000
 
 
 class Answer(Struct, frozen=True):
-    """An HTTP answer, its body cut to KEPT_BYTES."""
+    """A vendor's answer, as far as it was read."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = b""
-
-    @property
-    def text(self) -> str:
-        return self.body.decode(errors="replace")
-
-
-async def send(
-    http: aiohttp.ClientSession, method: str, url: str, *, data: bytes, headers: Mapping[str, str]
-) -> Answer:
-    """One request. 307 and 308 are followed with the same body, other redirects are the answer.
-
-    Raises aiohttp.ClientError, TimeoutError, OSError; delivery knows what they mean.
-    """
-    for _ in range(_HOPS):
-        async with http.request(method, url, data=data, headers=headers, allow_redirects=False) as answer:
-            body = await answer.content.read(KEPT_BYTES)
-            while await answer.content.read(1 << 16):
-                pass  # read to the end, so that the connection can be used again
-            location = answer.headers.get("Location")
-            if answer.status not in (307, 308) or not location:
-                return Answer(answer.status, answer.headers, body)
-            url = str(answer.url.join(type(answer.url)(location)))
-    return Answer(answer.status, answer.headers, body)
+    """Look up without regard to case (aiohttp's own mapping does)."""
+    body: str = ""
+    """The first 64 KiB."""
 
 
 def outcome_of(answer: Answer, now_ms: int, request: str = "") -> Outcome:
-    """The outcome for every event of the request. `request`: what was sent, kept with an event that is parked."""
-    status = answer.status
-    said = " ".join(answer.text[:300].split())
-    reason = f"HTTP {status}" + (f": {said}" if said else "")
+    """The outcome of every event in the request that was answered so. `request`: as shown where it is parked."""
+    status, said = answer.status, _said(answer)
     if 200 <= status < 300:
         return Delivered(status)
-    if status in _MISCONFIGURED:
-        return Misconfigured(f"{_MISCONFIGURED[status]} ({reason})", status)
-    if status < 400:
-        where = answer.headers.get("Location", "nowhere")
-        return Misconfigured(f"redirected to {where} ({reason}): configure the final address", status)
+    if 300 <= status < 400:
+        target = answer.headers.get("Location", "")
+        hint = f"to {target}: put that address into the configuration if it is right" if target else "nowhere"
+        return Misconfigured(f"{said}: it redirects {hint}", status)
+    if status in (401, 403):
+        return Misconfigured(f"{said}: check the credentials", status)
+    if status == 402:
+        return Misconfigured(f"{said}: the account wants payment", status)
+    if status == 501:
+        return Misconfigured(f"{said}: check the address and the method", status)
     if status == 413:
-        return TooLarge(reason, status, request, answer.text)
-    if status in _TRY_AGAIN or status >= 500:
-        asked = retry_after(answer.headers, now_ms) if status in (429, 503) else None
-        return TryAgain(reason, status, asked)
-    return BadEvent(reason, status, request, answer.text)
+        return TooLarge(said, status, request, answer.body)
+    if 400 <= status < 500 and status not in _RETRY:
+        return BadEvent(said, status, request, answer.body)
+    return TryAgain(said, status, retry_after(answer.headers, now_ms))
+
+
+def failure_of(error: BaseException) -> TryAgain | Misconfigured | None:
+    """What a request that got no answer means; None where the exception is no failure of the network."""
+    # Only where a request failed aiohttp is surely loaded; `cdpd check` imports this module without it.
+    import aiohttp
+
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return Misconfigured(f"the address is no URL: {error}")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return Misconfigured(f"the server's certificate is not trusted: {error.certificate_error}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Misconfigured(f"the server's certificate is not trusted: {error.verify_message}")
+    if isinstance(error, asyncio.TimeoutError | TimeoutError):
+        return TryAgain("no answer in time (ETIMEDOUT)")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return TryAgain(f"the host name {error.host} cannot be resolved (ENOTFOUND)")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return TryAgain("the connection was closed before the answer (ECONNRESET)")
+    if isinstance(error, aiohttp.ClientOSError):
+        return TryAgain(f"no connection: {_os_text(error)}")
+    if isinstance(error, aiohttp.ClientError):
+        return TryAgain(f"the exchange failed: {type(error).__name__}: {error}"[:300])
+    if isinstance(error, OSError):
+        return TryAgain(_os_text(error))
+    return None
+
+
+def _os_text(error: OSError) -> str:
+    code = errno.errorcode.get(error.errno or 0, "")
+    text = error.strerror or str(error)
+    return f"{text} ({code})" if code else text
 
 
 def retry_after(headers: Mapping[str, str], now_ms: int) -> float | None:
-    """Seconds that the vendor asks to wait, 1 to 3600; None where it says nothing that can be read."""
-    wait = _seconds(headers.get("Retry-After"), headers.get("Date"), now_ms)
-    if wait is None:
-        for name in ("X-RateLimit-Reset", "RateLimit-Reset"):
-            number = _number(headers.get(name))
-            if number is not None:
-                wait = _from_now(number, now_ms)
-                break
-    return None if wait is None else min(max(wait, _SHORTEST), _LONGEST)
+    """Seconds that the vendor asks to wait, within 1 s and 1 h; None where it says nothing usable."""
+    seconds = _retry_after(headers.get("Retry-After"), headers.get("Date"), now_ms)
+    for name in ("X-RateLimit-Reset", "RateLimit-Reset"):
+        if seconds is None:
+            seconds = _reset(headers.get(name), now_ms)
+    return None if seconds is None else min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
 
 
-def _seconds(text: str | None, date: str | None, now_ms: int) -> float | None:
-    if text is None:
-        return None
-    number = _number(text)
-    if number is not None:
-        return number
+def _number(text: str | None) -> float | None:
+    text = (text or "").strip()
+    return float(text) if text.isascii() and text.replace(".", "", 1).isdecimal() and len(text) < 20 else None
+
+
+def _retry_after(text: str | None, date: str | None, now_ms: int) -> float | None:
+    seconds = _number(text)
+    if seconds is not None or not text:
+        return seconds
     until = _http_date(text)
     if until is None:
         return None
-    # The vendor's own clock, where it says what that shows.
-    now = _http_date(date) if date is not None else None
+    # By the vendor's own clock where it tells it: ours may be wrong.
+    now = _http_date(date) if date else None
     return until - (now_ms / 1000 if now is None else now)
 
 
 def _http_date(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError):
         return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _number(text: str | None) -> float | None:
+def _reset(text: str | None, now_ms: int) -> float | None:
+    number = _number(text)
+    if number is None or number < _EPOCH_SECONDS:
+        return number
+    return (number - now_ms) / 1000 if number >= _EPOCH_MS else number - now_ms / 1000
+
+
+def _said(answer: Answer) -> str:
     try:
-        number = float(text) if text is not None else None
+        phrase = HTTPStatus(answer.status).phrase
     except ValueError:
-        return None
-    return number if number is not None and 0 <= number < 1e15 else None
-
-
-def _from_now(number: float, now_ms: int) -> float:
-    if number >= _EPOCH_MS_FROM:
-        return (number - now_ms) / 1000
-    return number - now_ms / 1000 if number >= _EPOCH_FROM else number
+        phrase = ""
+    text = f"it answered {answer.status} {phrase}".rstrip()
+    body = " ".join(answer.body.split())
+    return f"{text}: {body[:200]}" if body and answer.status >= 400 else text

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal, TextIO
 
-from cdpd.destinations.contract import Batch, Destination, DestinationConfig
+import anyio.to_thread
+
+from cdpd.destinations.contract import Batch, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.outcome import Delivered, Outcome
 from cdpd.lines import look_into, pretty
 from cdpd.terminal import coloured
 
 _DONE: Final = Delivered()
+_NOBODY_LOOKS: Final = (errno.EPIPE, errno.EBADF, errno.EIO)
 
 
 class Console(Destination):
@@ -23,14 +27,23 @@ class Console(Destination):
         colour: Literal["auto", "always", "never"] = "auto"
         """`auto`: on a terminal, unless NO_COLOR is set."""
 
-    config: Config
+    def __init__(self, config: Any, env: DestinationEnv, out: TextIO | None = None) -> None:
+        super().__init__(config, env)
+        self._out = out or sys.stdout
 
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        colour = self.config.colour == "always" or (self.config.colour == "auto" and coloured(sys.stdout))
-        lines = [pretty(look_into("events", event.line()), colour) + "\n" for event in batch.events]
-        try:
-            sys.stdout.write("".join(lines))
-            sys.stdout.flush()
-        except BrokenPipeError:
-            pass  # nobody looks any more; that is no reason to hold events back
+        wanted = self.config.colour
+        colour = wanted == "always" or (wanted == "auto" and coloured(self._out))
+        text = "".join(pretty(look_into("events", event.line()), colour) + "\n" for event in batch.events)
+        # A terminal that is stopped (Ctrl-S) blocks whoever writes to it: never the loop.
+        await anyio.to_thread.run_sync(self._write, text, abandon_on_cancel=True)
         return [_DONE] * len(batch.events)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError as error:
+            if error.errno not in _NOBODY_LOOKS:
+                raise
+            # Nobody looks any more: no reason to hold events back, or to complain at each.

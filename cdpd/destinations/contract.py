@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from msgspec import Meta, Struct, field
 
 from cdpd.clock import Clock
+from cdpd.config.duration import parse_duration
 from cdpd.destinations.outcome import Outcome
 from cdpd.event import TYPES, Event
 
@@ -56,6 +57,15 @@ class DestinationConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only
     """Batch limits, at most the destination's own."""
     timeout: Annotated[float, Meta(gt=0)] = 10.0
     """Seconds for one request."""
+    retry_for: str | None = None
+    """How long an event is tried before it is parked, e.g. `4h`, counted anew after a restart. Default: for ever."""
+
+    def __post_init__(self) -> None:
+        if self.retry_for is not None:
+            try:
+                parse_duration(self.retry_for)
+            except ValueError as error:
+                raise ValueError(f"retry_for: {error}") from None
 
 
 class Batch(Struct, frozen=True):
@@ -91,6 +101,8 @@ class Destination:
     obeys_integrations: ClassVar[bool] = True
     """False for archives, which ignore the `integrations` object."""
     limits: ClassVar[BatchLimits] = BatchLimits()
+    concurrency: ClassVar[int] = 1
+    """How many `deliver` calls may run at once (never for events of one user, unless `ordering = "none"`)."""
 
     def __init__(self, config: Any, env: DestinationEnv) -> None:
         self.config = config
@@ -111,6 +123,7 @@ class Destination:
         `cdpd.destinations.answers` turns an HTTP answer into an outcome. May raise: aiohttp and OS errors and
         time-outs count as TryAgain for the whole batch (a certificate or an address that is wrong: Misconfigured);
         any other exception is a fault of the destination: TryAgain too, loudly, with its traceback in the log.
-        What is delivered twice after a crash carries the same messageId.
+        A wrong number of outcomes is such a fault as well. Where the daemon dies before the outcomes are committed,
+        the batches in flight (at most `concurrency`) come again, with the same messageIds.
         """
         raise NotImplementedError

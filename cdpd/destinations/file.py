@@ -1,4 +1,10 @@
-"""File: events appended to a file, one JSON object a line."""
+"""File: events appended to a file, one JSON object a line (NDJSON).
+
+An event counts as delivered once the file is synced. Where the daemon dies between that sync and the commit of
+its cursor, the batch in flight is written again: at most one batch (`batch.max_events`, `batch.max_bytes`), at
+the file's end, with the same messageIds. A line that a crash left half-written is cut off before anything is
+appended: two events never share a line. On SIGHUP the file is opened anew under its name (logrotate).
+"""
 
 from __future__ import annotations
 
@@ -10,108 +16,127 @@ from typing import Any, Final
 import anyio.to_thread
 import msgspec
 
-from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationConfig, DestinationEnv
-from cdpd.destinations.outcome import Delivered, Misconfigured, Outcome
+from cdpd.destinations.contract import Batch, Destination, DestinationConfig, DestinationEnv
+from cdpd.destinations.outcome import Delivered, Misconfigured, Outcome, TryAgain
 
-_TAIL: Final = 1 << 20
-_MODE: Final = 0o640
+_AGAIN: Final = 5.0
+"""Seconds until a path that cannot be opened is tried again."""
+_LOOK_BACK: Final = 64 * 1024
 
 
 class File(Destination):
-    """File: events appended to a file, one JSON object a line.
+    """File: events appended to a file, one JSON object a line; opened anew on SIGHUP, so that logrotate works.
 
-    Each batch is on disk (synced) before it counts as delivered. After a crash the last batch may be appended
-    again: its lines then stand twice, with the same messageId. SIGHUP (or logrotate's `postrotate` with
-    `cdpd reload`) opens the file anew.
+    A batch is on disk (synced) before it counts as delivered. After a crash the last one may be appended again: its
+    lines then stand twice, with the same messageId.
     """
 
     name = "File"
-    limits = BatchLimits(max_events=1000)
-    # An archive takes everything, whatever `integrations` says (spec/connections.md §4).
-    obeys_integrations = False
 
     class Config(DestinationConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
         path: Path
-        """The file; a relative path is below the folder of the configuration. Made (0640) where it is missing."""
+        """The file; a relative path is below the folder of the configuration. Made (0640) where it is missing, its
+        folder is not."""
 
-    config: Config
-
-    def __init__(self, config: Config, env: DestinationEnv) -> None:
+    def __init__(self, config: Any, env: DestinationEnv) -> None:
         super().__init__(config, env)
+        self._path: Path = config.path.absolute()
         self._fd: int | None = None
         self._reopen = False
-
-    async def stop(self) -> None:
-        self._close()
 
     def reopen(self) -> None:
         self._reopen = True
 
+    async def stop(self) -> None:
+        self._close()
+
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        text = b"".join(event.line() + b"\n" for event in batch.events)
+        lines = b"".join(event.line() + b"\n" for event in batch.events)
+        outcome = await anyio.to_thread.run_sync(self._append, lines)
+        return [outcome] * len(batch.events)
+
+    def _append(self, lines: bytes) -> Outcome:
         if self._reopen:
             self._reopen = False
             self._close()
-        try:
-            await anyio.to_thread.run_sync(self._append, text)
-        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
-            self._close()
-            reason = (error.strerror or str(error)).lower()
-            return [Misconfigured(f"{self.config.path} cannot be written: {reason}")] * len(batch.events)
-        except OSError:
-            self._close()
-            raise
-        return [Delivered()] * len(batch.events)
-
-    def _append(self, text: bytes) -> None:
-        """All of `text`, synced, or (as far as the disk allows) nothing of it. Raises OSError."""
         if self._fd is None:
-            self._fd = _open(self.config.path)
-        before = os.fstat(self._fd).st_size
+            try:
+                self._fd = self._open()
+            except OSError as error:
+                return Misconfigured(_what_to_do(self._path, error), after=_AGAIN)
+        begin = os.fstat(self._fd).st_size
         try:
-            view = memoryview(text)
-            while view:
-                view = view[os.write(self._fd, view) :]
+            written = 0
+            while written < len(lines):
+                written += os.write(self._fd, lines[written:])
             os.fsync(self._fd)
-        except OSError:
-            os.ftruncate(self._fd, before)
+        except OSError as error:
+            self._take_back(begin)
+            return TryAgain(f"{self._path} cannot be written: {error.strerror}")
+        return Delivered()
+
+    def _open(self) -> int:
+        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            self._mend(fd)
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # the name itself must survive a power loss
+            finally:
+                os.close(folder)
+        except BaseException:
+            os.close(fd)
             raise
+        return fd
+
+    def _mend(self, fd: int) -> None:
+        """See to it that the file ends with a line break."""
+        size = os.fstat(fd).st_size
+        tail = b""
+        begin = size
+        while begin and b"\n" not in tail:
+            begin = max(begin - _LOOK_BACK, 0)
+            tail = os.pread(fd, size - begin, begin)
+        last = tail.rpartition(b"\n")[2]
+        if not last:
+            return
+        if last.startswith(b"{") and not _is_json(last):
+            # The beginning of an event that was being written when the daemon died: it comes again whole.
+            os.ftruncate(fd, size - len(last))
+            self.env.log.warning(
+                "cut off a half-written line at the file's end", path=str(self._path), bytes=len(last)
+            )
+        else:
+            os.write(fd, b"\n")
+
+    def _take_back(self, begin: int) -> None:
+        """What was written of a failed batch goes; opening the file again mends what this cannot."""
+        assert self._fd is not None
+        try:
+            os.ftruncate(self._fd, begin)
+        except OSError:
+            self.env.log.warning("a failed write could not be taken back", path=str(self._path))
+        self._close()
 
     def _close(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
             os.close(fd)
 
 
-def _open(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+def _is_json(line: bytes) -> bool:
     try:
-        _mend_end(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _mend_end(fd: int) -> None:
-    """See to it that the next line begins a line: a write may have been interrupted by a crash."""
-    try:
-        size = os.fstat(fd).st_size
-        tail = os.pread(fd, _TAIL, max(size - _TAIL, 0))
-    except OSError:
-        return  # a pipe or a terminal has no end to mend
-    if not tail or tail.endswith(b"\n"):
-        return
-    begun = tail.rpartition(b"\n")[2]
-    if _whole(begun) or len(begun) == _TAIL:
-        os.write(fd, b"\n")
-    else:
-        os.ftruncate(fd, size - len(begun))  # the event comes again: it was not told to be delivered
-
-
-def _whole(text: bytes) -> bool:
-    try:
-        decoded: Any = msgspec.json.decode(text)
+        msgspec.json.decode(line)
     except msgspec.DecodeError:
         return False
-    return isinstance(decoded, dict)
+    return True
+
+
+def _what_to_do(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"the folder {path.parent} does not exist: make it, and let the daemon's user write there"
+    if isinstance(error, PermissionError):
+        return f"{path} may not be written by the daemon's user: change its owner or permissions"
+    if isinstance(error, IsADirectoryError):
+        return f"{path} is a folder: `path` has to name a file in it"
+    return f"{path} cannot be opened: {error.strerror}"

@@ -11,13 +11,28 @@ class Delivered(Struct, frozen=True, tag=True):
     status: int | None = None
 
 
+class Skipped(Struct, frozen=True, tag=True):
+    """There was nothing to send for this event: done, counted apart, no error."""
+
+    code: str
+
+
 class TryAgain(Struct, frozen=True, tag=True):
     """Not now: time-out, connection, 429, 5xx. The same events come again after a back-off."""
 
     reason: str
     status: int | None = None
     after: float | None = None
-    """Seconds that the vendor asked to wait (`Retry-After`)."""
+    """Seconds that the vendor asked to wait (`Retry-After`): the whole destination waits."""
+
+
+class TooLarge(Struct, frozen=True, tag=True):
+    """The request was too large (413): the batch is halved and sent at once; a single event is parked."""
+
+    reason: str
+    status: int | None = None
+    request: str = ""
+    answer: str = ""
 
 
 class BadEvent(Struct, frozen=True, tag=True):
@@ -33,16 +48,10 @@ class Misconfigured(Struct, frozen=True, tag=True):
     """Configuration or credentials are wrong (401, 403 …): the destination pauses and probes now and then."""
 
     reason: str
+    """What is wrong and what to do about it."""
     status: int | None = None
+    after: float | None = None
+    """Seconds until it is tried again with one event; default: 5 minutes."""
 
 
-class TooLarge(Struct, frozen=True, tag=True):
-    """The request was too large (413): the same events come again in smaller batches; one alone is a BadEvent."""
-
-    reason: str
-    status: int | None = None
-    request: str = ""
-    answer: str = ""
-
-
-Outcome = Delivered | TryAgain | BadEvent | Misconfigured | TooLarge
+Outcome = Delivered | Skipped | TryAgain | TooLarge | BadEvent | Misconfigured

@@ -1,4 +1,4 @@
-"""Webhook: events as JSON to an address of your own."""
+"""Webhook: events as JSON to an address of your own. Source: spec/destinations.md §14."""
 
 from __future__ import annotations
 
@@ -6,151 +6,177 @@ import gzip
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
+import msgspec
 from msgspec import Meta, field
 
-from cdpd.destinations.answers import Answer, outcome_of, send
+from cdpd.destinations.answers import Answer, failure_of, outcome_of
 from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationConfig, DestinationEnv
-from cdpd.destinations.outcome import BadEvent, Misconfigured, Outcome, TryAgain
+from cdpd.destinations.exchange import send, shown_request, shown_url
+from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, TryAgain
 from cdpd.event import Event
 from cdpd.secret import Secret
 
+_OURS: Final = frozenset(("host", "content-length", "transfer-encoding", "connection", "content-encoding"))
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _GZIP_FROM: Final = 2048
-_FORBIDDEN: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
-_VALUE: Final = re.compile(r"[\x20-\x7e\t]*", re.ASCII)
-_KEPT: Final = 16 * 1024
-"""How much of a request is kept with an event that is parked."""
+"""Smaller bodies are not worth compressing."""
+_HELD: Final = TryAgain("an earlier event of the same user has to go first")
 
 
 class Webhook(Destination):
-    """Webhook: events as JSON to an address of your own.
+    """Webhook: events as JSON to an address of your own, a request an event or a batch.
 
-    A batch is a JSON array of events, in order; with mode = "single" each event is a request of its own. Where
-    signing_secret is set, a request carries `X-Timestamp` (seconds since the epoch) and `X-Signature-256`:
-    `sha256=` and the hex HMAC-SHA256 of that timestamp, a dot and the whole body (as sent before compression).
+    Requests carry `X-Cdpd-Attempt`, single ones `X-Cdpd-Message-Id` too: a receiver that keeps the ids can tell
+    doubles. Where signing_secret is set, a request carries `X-Timestamp` (seconds since the epoch) and
+    `X-Signature-256`: `sha256=` and the hex HMAC-SHA256 of that timestamp, a dot and the whole body (as it is before
+    compression).
     """
 
     name = "Webhook"
-    limits = BatchLimits(max_events=500, max_bytes=4 * 1024 * 1024)
+    limits = BatchLimits(max_events=4000, max_bytes=4 * 1024 * 1024)
+    concurrency = 4
 
     class Config(DestinationConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
-        url: Annotated[str, Meta(pattern=r"^https?://[^\s/]")]
-        """Where to send, http:// or https://."""
+        url: str
+        """Where to: `https://…` (or `http://…`)."""
+        mode: Literal["single", "batch"] = "single"
+        """`single`: a request for each event. `batch`: a JSON array of events a request, in order."""
         method: Literal["POST", "PUT", "PATCH"] = "POST"
         """The request's method."""
-        mode: Literal["batch", "single"] = "batch"
-        """`batch`: an array of events a request. `single`: a request an event."""
         headers: dict[str, Secret] = field(default_factory=dict)
-        """Further headers; a value may be a secret."""
+        """Sent with every request; each value may be a secret, and none is ever shown."""
         signing_secret: Secret | None = None
-        """Signs each request, so that the receiver knows it is from here."""
-        signature: Literal["sha256", "sha1"] = "sha256"
-        """`sha256`: see above. `sha1`: `X-Signature`, the hex HMAC-SHA1 of the (first) event, as Segment does."""
+        """Signs every request, so that the receiver can tell it is from here."""
+        signature: Literal["sha256", "sha1", "both"] = "sha256"
+        """`sha256`: see above. `sha1`: `X-Signature`, the hex HMAC-SHA1 of the event's JSON (of an array's first), as
+        Segment does. `both`: both."""
         gzip: bool = False
-        """Compress bodies from 2 KB on."""
-        concurrency: Annotated[int, Meta(ge=1, le=100)] = 8
-        """With mode = "single": requests at once; each user's events still go one after the other."""
+        """Compress bodies of 2 KiB and more; the receiver has to know `Content-Encoding: gzip`."""
+        concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
+        """With `mode = "single"`: requests at once within a batch; each user's events still go one after the other."""
 
         def __post_init__(self) -> None:
+            super(type(self), self).__post_init__()
+            parts = urlsplit(self.url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or not self.url.isprintable():
+                raise ValueError("url: write an address like https://example.com/events")
             for name, value in self.headers.items():
-                if not _NAME.fullmatch(name):
-                    raise ValueError(f"headers: {name!r} is no name of a header")
-                if name.lower() in _FORBIDDEN:
-                    raise ValueError(f"headers: {name} is set by cdpd itself")
+                if not _NAME.fullmatch(name) or name.lower() in _OURS:
+                    raise ValueError(f"headers: {name!r} cannot be set")
                 if not _VALUE.fullmatch(value.reveal()):
-                    raise ValueError(f"headers: the value of {name} has characters that no header may have")
+                    raise ValueError(f"headers: the value of {name} must be printable ASCII")
 
-    config: Config
-
-    def __init__(self, config: Config, env: DestinationEnv) -> None:
+    def __init__(self, config: Any, env: DestinationEnv) -> None:
         super().__init__(config, env)
         self._headers = {"Content-Type": "application/json"}
-        own = {name.lower() for name in config.headers}
-        if "content-type" in own:
-            self._headers.clear()
-        self._headers |= {name: value.reveal() for name, value in config.headers.items()}
+        for name, value in config.headers.items():
+            if name.lower() == "content-type":
+                del self._headers["Content-Type"]
+            self._headers[name] = value.reveal()
 
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
-        if self.config.mode == "single":
-            return await self._one_by_one(batch)
-        lines = [event.line() for event in batch.events]
-        answer = await self._send(b"[" + b",".join(lines) + b"]", lines[0], batch.attempt)
-        if len(lines) == 1:
-            return [self._outcome(answer, lines[0])]
-        outcome = self._outcome(answer, lines[0])
-        if isinstance(outcome, BadEvent):
-            # Which of them it means is not known: each is kept with its own part of the request.
-            return [self._outcome(answer, line) for line in lines]
-        return [outcome] * len(lines)
+        if self.config.mode == "batch":
+            lines = [event.line() for event in batch.events]
+            body = b"[" + b",".join(lines) + b"]"
+            outcome = await self._send(body, lines[0], {"X-Cdpd-Attempt": str(batch.attempt)})
+            if isinstance(outcome, BadEvent) and len(lines) > 1:
+                # Which of them it means is not known: each is kept with its own part of the request.
+                return [msgspec.structs.replace(outcome, request=self._shown(line)) for line in lines]
+            return [outcome] * len(lines)
+        return await self._one_by_one(batch)
 
-    async def _one_by_one(self, batch: Batch) -> Sequence[Outcome]:
-        """Each event a request; of one user's, none before the one before it has been taken or refused for good."""
-        outcomes: list[Outcome] = [TryAgain("an earlier event of this user has to be sent first")] * len(
-            batch.events
-        )
-        users: dict[str, list[int]] = {}
-        for i, event in enumerate(batch.events):
-            users.setdefault(event.user_id or event.anonymous_id or f"#{i}", []).append(i)
-        limiter = anyio.CapacityLimiter(self.config.concurrency)
-        stopped = False
+    async def _one_by_one(self, batch: Batch) -> list[Outcome]:
+        """Users side by side, each user's events in order; after one that has to wait, the user's later ones do."""
+        outcomes: list[Outcome] = [_HELD] * len(batch.events)
+        running = anyio.CapacityLimiter(self.config.concurrency)
 
-        async def in_order(places: list[int]) -> None:
-            nonlocal stopped
-            for i in places:
-                async with limiter:
-                    if stopped:
-                        return
-                    outcomes[i] = outcome = await self._single(batch.events[i], batch.attempt)
-                if isinstance(outcome, TryAgain | Misconfigured):
-                    stopped = isinstance(outcome, Misconfigured) or outcome.after is not None or stopped
+        async def one_user(places: list[int]) -> None:
+            for place in places:
+                async with running:
+                    outcomes[place] = await self._send_event(batch.events[place], batch.attempt)
+                if not _may_go_on(outcomes[place], self.config.ordering):
                     return
 
-        if len(users) == 1 or self.config.ordering == "strict":
-            await in_order(list(range(len(batch.events))))
-        else:
-            async with anyio.create_task_group() as tasks:
-                for places in users.values():
-                    tasks.start_soon(in_order, places)
+        users = _by_user(batch.events, self.config.ordering)
+        if len(users) == 1:
+            await one_user(users[0])
+            return outcomes
+        async with anyio.create_task_group() as tasks:
+            for places in users:
+                tasks.start_soon(one_user, places)
         return outcomes
 
-    async def _single(self, event: Event, attempt: int) -> Outcome:
+    async def _send_event(self, event: Event, attempt: int) -> Outcome:
         line = event.line()
+        own = {"X-Cdpd-Attempt": str(attempt)}
+        message_id = event.message_id
+        if message_id and _VALUE.fullmatch(message_id):
+            own["X-Cdpd-Message-Id"] = message_id
         try:
-            answer = await self._send(line, line, attempt, message_id=event.message_id)
-        except TimeoutError:
-            # Told here, so that what other requests of this batch achieved is not thrown away with it.
-            return TryAgain("no answer in time")
-        except ConnectionError as error:
-            return TryAgain(str(error) or type(error).__name__)
-        return self._outcome(answer, line)
+            return await self._send(line, line, own)
+        except Exception as error:
+            # One event's failed request must not hide what became of its neighbours.
+            outcome = failure_of(error)
+            if outcome is None:
+                raise
+            return outcome
 
-    async def _send(self, body: bytes, first: bytes, attempt: int, message_id: str | None = None) -> Answer:
-        headers = {**self._headers, **self._signature(body, first), "X-Cdpd-Attempt": str(attempt)}
-        if message_id is not None and _VALUE.fullmatch(message_id):
-            headers["X-Cdpd-Message-Id"] = message_id
+    async def _send(self, body: bytes, first: bytes, own: Mapping[str, str]) -> Outcome:
+        headers = {**self._headers, **own, **self._signatures(body, first)}
+        sent = body
         if self.config.gzip and len(body) >= _GZIP_FROM:
-            body = await anyio.to_thread.run_sync(gzip.compress, body, 6)
+            sent = await anyio.to_thread.run_sync(lambda: gzip.compress(body, 5, mtime=0))
             headers["Content-Encoding"] = "gzip"
-        return await send(self.env.http, self.config.method, self.config.url, data=body, headers=headers)
+        url, method = self.config.url, self.config.method
+        answer = await send(self.env.http, method, url, data=sent, headers=headers)
+        return self._meaning(answer, body)
 
-    def _signature(self, body: bytes, first: bytes) -> dict[str, str]:
-        secret = self.config.signing_secret
-        if secret is None:
-            return {}
-        key = secret.reveal().encode()
-        if self.config.signature == "sha1":
-            return {"X-Signature": hmac.new(key, first, hashlib.sha1).hexdigest()}
-        at = str(self.env.clock.now_ms() // 1000)
-        signed = hmac.new(key, at.encode() + b"." + body, hashlib.sha256).hexdigest()
-        return {"X-Timestamp": at, "X-Signature-256": f"sha256={signed}"}
-
-    def _outcome(self, answer: Answer, line: bytes) -> Outcome:
+    def _meaning(self, answer: Answer, body: bytes) -> Outcome:
+        if 200 <= answer.status < 300:
+            return Delivered(answer.status)
         if answer.status == 410:
-            return Misconfigured("HTTP 410: the receiver asks to send nothing more", 410)
-        request = f"{self.config.method} {self.config.url}\n\n{line[:_KEPT].decode(errors='replace')}"
-        return outcome_of(answer, self.env.clock.now_ms(), request)
+            where = shown_url(self.config.url)
+            return Misconfigured(f"{where} answered 410 Gone: the receiver asks to stop sending", 410)
+        return outcome_of(answer, self.env.clock.now_ms(), self._shown(body))
+
+    def _shown(self, body: bytes) -> str:
+        return shown_request(self.config.method, self.config.url, self._headers, body)
+
+    def _signatures(self, body: bytes, first: bytes) -> dict[str, str]:
+        if not self.config.signing_secret:
+            return {}
+        key, wanted = self.config.signing_secret.reveal().encode(), self.config.signature
+        out: dict[str, str] = {}
+        if wanted != "sha1":
+            stamp = str(self.env.clock.now_ms() // 1000)
+            digest = hmac.new(key, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+            out = {"X-Timestamp": stamp, "X-Signature-256": f"sha256={digest}"}
+        if wanted != "sha256":
+            out["X-Signature"] = hmac.new(key, first, hashlib.sha1).hexdigest()
+        return out
+
+
+def _by_user(events: Sequence[Event], ordering: str) -> list[list[int]]:
+    """The places of each user's events; all of them together where all have to keep their order."""
+    if ordering == "strict":
+        return [list(range(len(events)))]
+    if ordering == "none":
+        return [[place] for place in range(len(events))]
+    users: dict[object, list[int]] = {}
+    for place, event in enumerate(events):
+        key = event.user_id or event.anonymous_id or place
+        users.setdefault(key, []).append(place)
+    return list(users.values())
+
+
+def _may_go_on(outcome: Outcome, ordering: str) -> bool:
+    if ordering == "strict":
+        return isinstance(outcome, Delivered)
+    return isinstance(outcome, Delivered | BadEvent)

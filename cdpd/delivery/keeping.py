@@ -1,0 +1,124 @@
+"""What a consumer keeps (cursor, parked events, attempts) and what it says of itself in the daemon's log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from cdpd.clock import Clock
+from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.lanes import Item
+from cdpd.delivery.state import Attempt, Moment, ParkedEvent, StateDb, StateError
+from cdpd.destinations.outcome import BadEvent
+from cdpd.event import Event, Position
+
+_COMMIT_AGAIN: Final = 1.0
+"""Seconds until a commit that failed is tried again."""
+_QUIET: Final = 60.0
+"""Seconds in which the same kind of trouble is told once."""
+_ERRORS: Final = frozenset(("fault", "paused", "state"))
+
+
+class Voice:
+    """The consumer's words in the log: the first of a kind at once, then one a minute."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def tell(self, kind: str, text: str, **facts: object) -> None:
+        now = self._clock.monotonic()
+        if now - self._told.get(kind, -_QUIET) >= _QUIET:
+            self._told[kind] = now
+            tell = self._log.error if kind in _ERRORS else self._log.warning
+            tell(text, **facts)
+
+    def news(self, kind: str) -> None:
+        """The next of this kind is told at once."""
+        self._told.pop(kind, None)
+
+    def well(self, seconds: float | None) -> None:
+        """It works again, after so long."""
+        self._told.clear()
+        self._log.info("the destination takes events again", after_seconds=seconds)
+
+
+class Keeper:
+    """One destination's part of state.db."""
+
+    def __init__(
+        self,
+        name: str,
+        state: StateDb,
+        clock: Clock,
+        cursor: Callable[[], DeliveryCursor],
+        committed: DeliveryCursor,
+        voice: Voice,
+        *,
+        strict: bool,
+    ) -> None:
+        self.committed = committed
+        """The cursor as stored."""
+        self.parked = state.parked_count(name)
+        """How many events are parked."""
+        self._name = name
+        self._state = state
+        self._clock = clock
+        self._cursor = cursor
+        self._voice = voice
+        self._strict = strict
+        self._held = state.parked_positions(name) if strict else set[Position]()
+
+    def event(self, item: Item, outcome: BadEvent) -> ParkedEvent:
+        """An event as it is parked."""
+        return ParkedEvent(
+            position=item.position,
+            message_id=_message_id(item.line),
+            line=item.line,
+            reason=outcome.reason,
+            status=outcome.status,
+            request=outcome.request,
+            answer=outcome.answer,
+            at_ms=self._clock.now_ms(),
+        )
+
+    async def commit(
+        self,
+        attempts: Sequence[Attempt] = (),
+        parked: Sequence[ParkedEvent] = (),
+        done: Sequence[Item] = (),
+    ) -> None:
+        """Store the cursor as it is now, with what goes with it; tried until it is stored.
+
+        done: with strict order one of them may have been parked before, and is so no longer.
+        """
+        unparked = [item.position for item in done if item.position in self._held]
+        while True:
+            cursor = self._cursor()
+            moment = Moment(self._name, cursor, self._clock.now_ms(), parked, unparked, attempts)
+            try:
+                await self._state.commit(moment)
+                break
+            except StateError as error:
+                self._voice.tell("state", "the cursor cannot be stored; trying again", problem=str(error))
+            await self._clock.sleep(_COMMIT_AGAIN)
+        self.committed = cursor
+        if parked or unparked:
+            self.parked = self._state.parked_count(self._name)
+            if self._strict:
+                self._held = self._state.parked_positions(self._name)
+
+    async def commit_if_moved(self) -> None:
+        """Store the cursor where it is not stored yet."""
+        if self._cursor() != self.committed:
+            await self.commit()
+
+
+def _message_id(line: bytes) -> str:
+    try:
+        return Event(line).message_id
+    except ValueError:  # the line is no object
+        return ""

@@ -1,0 +1,131 @@
+"""Reading on for one destination: from the log into its window and lanes, routed, within its memory bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+from msgspec import Struct
+
+from cdpd import metrics as names
+from cdpd.delivery.lanes import Item, Lanes
+from cdpd.delivery.route import NotAnEvent, Router
+from cdpd.delivery.window import Window
+from cdpd.event import Position
+from cdpd.log.reader import Frame, Reader, Slice
+from cdpd.log.stream import Stream
+from cdpd.metrics import Metrics
+
+MOST_SPREAD: Final = 20_000
+"""Finished events above the low-water mark; then all wait for the oldest."""
+_READ_LINES: Final = 2000
+_READ_BYTES: Final = 512 * 1024
+_IN_THREAD: Final = 256
+"""From so many lines behind on, reading (and unpacking) goes off the loop."""
+_TURN: Final = 150
+"""Events that are routed before the loop gets its turn: well under a millisecond."""
+
+
+class Bound(Struct, frozen=True):
+    """How much may be in memory; reading pauses beyond it. One frame more may come (1 MiB at most)."""
+
+    events: int
+    bytes: int
+
+
+class Intake:
+    """Fills `window` and `lanes`. `bad_line`: told of a line that is no event."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        events: Stream,
+        reader: Reader,
+        router: Router,
+        window: Window,
+        lanes: Lanes,
+        bound: Bound,
+        metrics: Metrics,
+        bad_line: Callable[[Item, str], None],
+    ) -> None:
+        self.counts_unknown = False
+        """One consumer counts unknown integrations for all."""
+        self._name = name
+        self._events = events
+        self._reader = reader
+        self._router = router
+        self._window = window
+        self._lanes = lanes
+        self._bound = bound
+        self._metrics = metrics
+        self._bad_line = bad_line
+
+    @property
+    def has_room(self) -> bool:
+        window = self._window
+        return (
+            window.events < self._bound.events
+            and window.bytes < self._bound.bytes
+            and window.spread < MOST_SPREAD
+        )
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all that is durable has been read."""
+        return self._events.end.offset <= self._window.read_to.offset
+
+    async def read(self) -> bool:
+        """Read on; False at the log's durable end. Raises LogError."""
+        if self._events.end.offset - self._reader.position.offset >= _IN_THREAD:
+            piece = await anyio.to_thread.run_sync(self._reader.read, _READ_LINES, _READ_BYTES)
+        else:
+            piece = self._reader.read(_READ_LINES, _READ_BYTES)
+        if piece is None:
+            return False
+        await self._route(piece)
+        return True
+
+    async def _route(self, piece: Slice) -> None:
+        skipped: dict[str, int] = {}
+        unknown = turn = 0
+        for frame in piece.frames:
+            for offset, line in enumerate(frame.lines, frame.base):
+                if not line:
+                    continue
+                turn += 1
+                if not turn % _TURN:
+                    self._window.read(Position(offset, frame.epoch))
+                    await anyio.lowlevel.checkpoint()
+                if self._window.was_finished(offset, frame.epoch):
+                    continue
+                try:
+                    route = self._router.route(line)
+                except NotAnEvent as error:
+                    item = self._item(offset, frame, line)
+                    self._window.add(item)
+                    self._bad_line(item, f"the line is no event: {error}")
+                    continue
+                unknown += route.unknown
+                if route.skip is None:
+                    item = self._item(offset, frame, line)
+                    item.key, item.options = route.key, route.options
+                    self._window.add(item)
+                    self._lanes.add(item)
+                elif route.skip:
+                    skipped[route.skip] = skipped.get(route.skip, 0) + 1
+        self._window.read(piece.end)
+        for code, n in skipped.items():
+            self._metrics.add(names.SKIPPED, self._name, code, n=n)
+        if unknown and self.counts_unknown:
+            self._metrics.add(names.NOTED, "UNKNOWN_INTEGRATION", n=unknown)
+
+    @staticmethod
+    def _item(offset: int, frame: Frame, line: bytes) -> Item:
+        return Item(Position(offset, frame.epoch), frame.last_ms, None, line)
+
+    def close(self) -> None:
+        self._reader.close()
