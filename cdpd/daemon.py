@@ -43,6 +43,7 @@ from cdpd.metrics import Metrics
 from cdpd.pipeline.chain import Chains, HookError
 from cdpd.pipeline.pipeline import Pipeline
 from cdpd.plugins import PluginEnv
+from cdpd.process import calm_garbage_collector, raise_file_limit
 from cdpd.supervise import supervise
 from cdpd.upkeep import Kept, upkeep
 
@@ -109,6 +110,7 @@ def run(options: RunOptions) -> int:
     daemon = Daemon(loaded, options, SystemClock(), log, threshold)
     try:
         make_data_folder(loaded.data_dir)
+        raise_file_limit()
         anyio.run(daemon.run, backend_options={"use_uvloop": _has_uvloop()})
     except Exception as error:
         first = _first(error)
@@ -282,6 +284,7 @@ class Daemon:
         ):
             self._bound = bound
             self._not_ready = None
+            calm_garbage_collector()
             self._log.info(
                 "started", listen=[str(address) for address in bound], data=str(self.loaded.data_dir)
             )

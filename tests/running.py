@@ -36,6 +36,7 @@ class RunningDaemon:
         self.folder = folder
         self.data = folder / "data"
         self.config = folder / "cdpd.toml"
+        folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(config)
         self.config.chmod(0o600)
         self.listen = listen
@@ -49,7 +50,7 @@ class RunningDaemon:
     def command(self, *arguments: str) -> list[str]:
         """A command line of ours on this daemon's configuration and data."""
         return [
-            *(self.python, "-m", "cdpd", *arguments),
+            *(self.python, "-P", "-m", "cdpd", *arguments),
             *("--config", str(self.config), "--data-dir", str(self.data)),
         ]
 

@@ -93,35 +93,46 @@ def crc32c(data: bytes) -> int:
     return value
 
 
-def _varints(numbers: Sequence[int]) -> bytes:
-    """First number and then the differences, as unsigned LEB128; numbers never go down."""
-    deltas = [numbers[0], *(b - a for a, b in pairwise(numbers))]
-    if max(deltas) < 0x80:
-        return bytes(deltas)
+def _varint(number: int) -> bytes:
     out = bytearray()
-    for delta in deltas:
-        while delta >= 0x80:
-            out.append(delta & 0x7F | 0x80)
-            delta >>= 7
-        out.append(delta)
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
     return bytes(out)
 
 
+def _varints(numbers: Sequence[int]) -> bytes:
+    """First number and then the differences, as unsigned LEB128; numbers never go down."""
+    deltas = [b - a for a, b in pairwise(numbers)]
+    first = _varint(numbers[0])
+    if not deltas or max(deltas) < 0x80:
+        return first + bytes(deltas)
+    return first + b"".join(map(_varint, deltas))
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+
+
 def _numbers(data: bytes, at: int, count: int) -> tuple[list[int], int]:
-    short = data[at : at + count]
-    if short.isascii() and len(short) == count:  # every difference fits in one byte
-        return list(accumulate(short)), at + count
-    numbers: list[int] = []
-    total = 0
-    for _ in range(count):
-        delta = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            delta |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
+    if not count:
+        return [], at
+    total, at = _read_varint(data, at)
+    rest = count - 1
+    short = data[at : at + rest]
+    if short.isascii() and len(short) == rest:  # every difference fits in one byte
+        return list(accumulate(short, initial=total)), at + rest
+    numbers = [total]
+    for _ in range(rest):
+        delta, at = _read_varint(data, at)
         total += delta
         numbers.append(total)
     return numbers, at

@@ -53,4 +53,3 @@ def _own(event: dict[str, Any]) -> dict[str, Any]:
     context.pop("ip", None)
     context.pop("direct", None)
     return {**own, "context": context}
-
