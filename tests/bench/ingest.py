@@ -131,22 +131,26 @@ async def _serve(append: Append, tell: Callable[[int], None]) -> None:
 SERVERS = {"bare aiohttp": bare, "cdpd, no log": ours, "cdpd, durable": durable}
 
 
-def _run(name: str, pipe: Connection) -> None:
+def run_server(name: str, pipe: Connection) -> None:
+    """One of SERVERS on the first core; tells its port through the pipe."""
     os.sched_setaffinity(0, {0})
     uvloop.run(SERVERS[name](pipe.send))
 
 
-def _wrk(port: int, path: str, body: bytes, connections: int, seconds: float) -> float:
-    """Requests a second."""
+def requests_per_second(
+    port: int, path: str, body: bytes, connections: int, seconds: float, more: str = ""
+) -> float:
+    """What `wrk` on the second core gets answered; `more`: Lua that may change the body, `template`."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "body").write_bytes(body)
         script = Path(folder) / "post.lua"
         script.write_text(
             'wrk.method = "POST"\n'
-            f'wrk.body = io.open("{folder}/body", "rb"):read("*a")\n'
+            f'template = io.open("{folder}/body", "rb"):read("*a")\n'
+            "wrk.body = template\n"
             'wrk.headers["Content-Type"] = "application/json"\n'
             'wrk.headers["User-Agent"] = "bench/1"\n'
-            'wrk.headers["Authorization"] = "Basic d2tfYmVuY2g6"\n'
+            'wrk.headers["Authorization"] = "Basic d2tfYmVuY2g6"\n' + more
         )
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script)]
         command = ["taskset", "-c", "1", *command, f"http://127.0.0.1:{port}{path}"]
@@ -186,14 +190,14 @@ def measure(seconds: float, rounds: int = 3) -> dict[str, dict[str, Rate]]:
     for _ in range(rounds):
         for name in SERVERS:
             here, there = context.Pipe()
-            process = context.Process(target=_run, args=(name, there), daemon=True)
+            process = context.Process(target=run_server, args=(name, there), daemon=True)
             process.start()
             assert process.pid is not None
             port = here.recv()
             for load, (path, body, connections, events) in loads.items():
                 best = result[load].setdefault(name, Rate())
                 before, begun = _cpu_seconds(process.pid), time.monotonic()
-                rate = _wrk(port, path, body, connections, seconds) * events
+                rate = requests_per_second(port, path, body, connections, seconds) * events
                 used = (_cpu_seconds(process.pid) - before) / (time.monotonic() - begun)
                 best.per_second = max(best.per_second, rate)
                 best.per_cpu_second = max(best.per_cpu_second, rate / used)
