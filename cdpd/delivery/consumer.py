@@ -39,7 +39,9 @@ from cdpd.metrics import Metrics
 from cdpd.secret import secrets_in
 
 _LAZY: Final = 1.0
-"""Seconds after which a cursor that moved only over events for others is stored."""
+"""Seconds after which a cursor that moved only over events for others is stored …"""
+_MUCH: Final = 10_000
+"""… and so many lines."""
 
 
 class Wiring(Struct, frozen=True):
@@ -183,9 +185,12 @@ class Consumer:
                     await self._room.wait()
                 elif await self.intake.read():
                     self._changed.set()
+                    if not self._window.events and self._moved() >= _MUCH:
+                        await self._keeper.commit_if_moved()
                 elif self._window.events or self._window.read_to == self.committed.low:
                     await self._wiring.events.wait_beyond(self._window.read_to)
                 else:
+                    # It moved only over events for others: there is no hurry to store that.
                     more = partial(self._wiring.events.wait_beyond, self._window.read_to)
                     await first_of(more, partial(self._clock.sleep, _LAZY))
                     if self.intake.at_end and not self._window.events:
@@ -193,6 +198,10 @@ class Consumer:
         except LogError as error:
             self._fault = error
             self._changed.set()
+
+    def _moved(self) -> int:
+        """How many lines were read since the cursor was stored."""
+        return self._window.read_to.offset - self.committed.low.offset
 
     async def _dispatch(self, tasks: TaskGroup) -> None:
         while True:

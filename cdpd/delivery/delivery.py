@@ -220,7 +220,7 @@ class Delivery:
         ms = parse_time(start)
         if ms is None:
             raise DestinationError(f'from = "{start}": expected "now", "beginning" or an ISO 8601 time')
-        return await anyio.to_thread.run_sync(StreamFolder(self._events.folder).at_time, ms)
+        return await anyio.to_thread.run_sync(_at_time, self._events, ms)
 
     async def _run(self, slot: _Slot) -> None:
         """Run the consumer until it is stopped, again where the destination's own code failed."""
@@ -306,6 +306,19 @@ class Delivery:
         for slot in running:
             slot.scope.cancel()
         await all_ended()
+
+
+def _at_time(events: Stream, ms: int) -> Position:
+    """Before the first events of that log time; the stream's own index is only near it."""
+    reader = events.reader(StreamFolder(events.folder).at_time(ms))
+    try:
+        while (piece := reader.read()) is not None:
+            for frame in piece.frames:
+                if frame.last_ms >= ms:
+                    return Position(frame.base, frame.epoch)
+        return reader.position
+    finally:
+        reader.close()
 
 
 def _cursor(slot: _Slot) -> DeliveryCursor:

@@ -22,14 +22,11 @@ class Mask:
         forms: set[str] = set()
         for secret in secrets:
             text = secret.reveal()
-            if len(text) < SHORTEST:
-                continue
-            escaped = msgspec.json.encode(text).decode()[1:-1]
-            forms.update((text, escaped, quote(text, safe=""), quote(text), quote_plus(text)))
-            # A header like `Authorization: Bearer TOKEN` or `Basic …`: the token alone is a secret too.
-            _, _, token = text.partition(" ")
-            if len(token) >= 2 * SHORTEST:
-                forms.add(token)
+            # A header like `Authorization: Bearer TOKEN`: the token alone is a secret too.
+            for part in (text, *text.split(" ")[1:]):
+                if len(part) >= SHORTEST:
+                    escaped = msgspec.json.encode(part).decode()[1:-1]
+                    forms.update((part, escaped, quote(part, safe=""), quote(part), quote_plus(part)))
         longest_first = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 

@@ -134,6 +134,8 @@ class StateDb:
             self._prepare()
         except sqlite3.Error as error:
             raise StateError(f"{path} cannot be used: {error}") from error
+        except StateError:
+            raise
         except OSError as error:
             raise StateError(f"{path} cannot be opened: {error.strerror}") from error
         self._thread = threading.Thread(target=self._write, name="cdpd-state", daemon=True)

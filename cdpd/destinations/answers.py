@@ -44,13 +44,13 @@ def outcome_of(answer: Answer, now_ms: int, request: str = "") -> Outcome:
     if 300 <= status < 400:
         target = answer.headers.get("Location", "")
         hint = f"to {target}: put that address into the configuration if it is right" if target else "nowhere"
-        return Misconfigured(f"{said}: it redirects {hint}", status)
+        return Misconfigured(f"{said}; it redirects {hint}", status)
     if status in (401, 403):
-        return Misconfigured(f"{said}: check the credentials", status)
+        return Misconfigured(f"{said}; check the credentials", status)
     if status == 402:
-        return Misconfigured(f"{said}: the account wants payment", status)
+        return Misconfigured(f"{said}; the account wants payment", status)
     if status == 501:
-        return Misconfigured(f"{said}: check the address and the method", status)
+        return Misconfigured(f"{said}; check the address and the method", status)
     if status == 413:
         return TooLarge(said, status, request, answer.body)
     if 400 <= status < 500 and status not in _RETRY:

@@ -27,7 +27,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _GZIP_FROM: Final = 2048
 """Smaller bodies are not worth compressing."""
-_HELD: Final = TryAgain("an earlier event of the same user has to go first")
+_HELD: Final = TryAgain("an earlier event has to go first")
 
 
 class Webhook(Destination):
@@ -93,15 +93,28 @@ class Webhook(Destination):
         return await self._one_by_one(batch)
 
     async def _one_by_one(self, batch: Batch) -> list[Outcome]:
-        """Users side by side, each user's events in order; after one that has to wait, the user's later ones do."""
+        """Users side by side, each user's events in order; after one that has to wait, the user's later ones do.
+
+        Where the receiver is away, or refuses everybody, the rest of the batch is not tried.
+        """
         outcomes: list[Outcome] = [_HELD] * len(batch.events)
         running = anyio.CapacityLimiter(self.config.concurrency)
+        misses = 0  # in a row
 
         async def one_user(places: list[int]) -> None:
+            nonlocal misses
             for place in places:
                 async with running:
-                    outcomes[place] = await self._send_event(batch.events[place], batch.attempt)
-                if not _may_go_on(outcomes[place], self.config.ordering):
+                    if misses >= self.config.concurrency:
+                        return
+                    outcomes[place] = outcome = await self._send_event(batch.events[place], batch.attempt)
+                if isinstance(outcome, Misconfigured) or (
+                    isinstance(outcome, TryAgain) and outcome.after is not None
+                ):
+                    misses = self.config.concurrency
+                else:
+                    misses = misses + 1 if isinstance(outcome, TryAgain) else 0
+                if not _may_go_on(outcome, self.config.ordering):
                     return
 
         users = _by_user(batch.events, self.config.ordering)
