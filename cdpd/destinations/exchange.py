@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote_plus, urljoin, urlsplit, urlunsplit
 
 from cdpd.destinations.answers import Answer
 from cdpd.secret import HIDDEN
@@ -81,6 +81,9 @@ def shown_url(url: str) -> str:
     query = parts.query
     if any(name.lower() in _SECRET_PARAMETERS for name, _ in parse_qsl(query)):
         pairs = parse_qsl(query, keep_blank_values=True)
-        hidden = [(name, HIDDEN if name.lower() in _SECRET_PARAMETERS else value) for name, value in pairs]
-        query = urlencode(hidden, safe=HIDDEN)
+        query = "&".join(f"{quote_plus(name)}={_shown_value(name, value)}" for name, value in pairs)
     return urlunsplit((parts.scheme, host, parts.path, query, parts.fragment))
+
+
+def _shown_value(name: str, value: str) -> str:
+    return HIDDEN if name.lower() in _SECRET_PARAMETERS else quote_plus(value)

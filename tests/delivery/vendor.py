@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -28,7 +27,7 @@ RESET = Reply(instead="reset")
 
 
 class Request(Struct):
-    """What came in."""
+    """What came in; the body as it was before compression."""
 
     method: str
     path: str
@@ -37,8 +36,7 @@ class Request(Struct):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        body = gzip.decompress(self.body) if self.headers.get("Content-Encoding") == "gzip" else self.body
-        decoded = json.loads(body)
+        decoded = json.loads(self.body)
         return decoded if isinstance(decoded, list) else [decoded]
 
 

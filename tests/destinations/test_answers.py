@@ -1,0 +1,179 @@
+"""The one table of HTTP answers: spec/destinations.md §0.2 and §0.4, spec/connections.md §7."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+
+from cdpd.destinations.answers import Answer, failure_of, outcome_of, retry_after
+from cdpd.destinations.exchange import MOST_READ, send, shown_request, shown_url
+from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, TooLarge, TryAgain
+from tests.delivery.vendor import RESET, Reply, vendor
+
+UNTRUSTED = ssl.SSLCertVerificationError(1, "self-signed")
+NOW_MS = 1_700_000_000_000
+TABLE: dict[type, list[int]] = {
+    Delivered: [200, 201, 202, 204, 299],
+    Misconfigured: [300, 301, 302, 303, 304, 307, 308, 401, 402, 403, 501],
+    BadEvent: [400, 404, 405, 406, 409, 410, 411, 412, 414, 415, 416, 418, 422, 424, 426, 431, 451, 499],
+    TooLarge: [413],
+    TryAgain: [408, 423, 425, 429, 500, 502, 503, 504, 505, 506, 507, 508, 510, 511, 520, 525, 530, 598, 599],
+}
+
+
+@pytest.mark.parametrize(("kind", "status"), [(k, status) for k, many in TABLE.items() for status in many])
+def test_each_status_has_its_outcome(kind: type, status: int) -> None:
+    outcome = outcome_of(Answer(status, {}, "because"), NOW_MS, "POST it")
+    assert type(outcome) is kind
+    assert getattr(outcome, "status", None) == status
+    if isinstance(outcome, BadEvent | TooLarge):
+        assert (outcome.request, outcome.answer) == ("POST it", "because")
+    if status >= 400:
+        assert "because" in getattr(outcome, "reason", "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, None),
+        ({"Retry-After": "120"}, 120.0),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": "0"}, 1.0),
+        ({"Retry-After": "999999"}, 3600.0),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:14:20 GMT"}, 60.0),
+        ({"Retry-After": "Tuesday, 14-Nov-23 22:14:20 GMT"}, 60.0),
+        ({"Retry-After": "Tue Nov 14 22:14:20 2023"}, 60.0),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:10:00 GMT"}, 1.0),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:14:20 GMT", "Date": "Tue, 14 Nov 2023 22:14:00 GMT"}, 20.0),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:14:20 GMT", "Date": "nonsense"}, 60.0),
+        ({"X-RateLimit-Reset": "30"}, 30.0),
+        ({"RateLimit-Reset": "40"}, 40.0),
+        ({"X-RateLimit-Reset": "1700000050"}, 50.0),
+        ({"X-RateLimit-Reset": "1700000070000"}, 70.0),
+        ({"Retry-After": "nonsense", "X-RateLimit-Reset": "30"}, 30.0),
+        ({"Retry-After": "20", "X-RateLimit-Reset": "30"}, 20.0),
+    ],
+)
+def test_how_long_the_vendor_asks_to_wait(headers: dict[str, str], wait: float | None) -> None:
+    assert retry_after(headers, NOW_MS) == pytest.approx(wait)
+    outcome = outcome_of(Answer(429, headers), NOW_MS)
+    assert isinstance(outcome, TryAgain)
+    assert outcome.after == pytest.approx(wait)
+
+
+def key(host: str = "vendor.example") -> ConnectionKey:
+    return ConnectionKey(host, 443, True, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "word"),
+    [
+        (TimeoutError(), TryAgain, "ETIMEDOUT"),
+        (aiohttp.ServerTimeoutError(), TryAgain, "ETIMEDOUT"),
+        (aiohttp.ClientConnectorDNSError(key(), OSError(-2, "unknown")), TryAgain, "vendor.example"),
+        (aiohttp.ClientConnectorError(key(), ConnectionRefusedError(111, "refused")), TryAgain, "ECONNREFUSED"),
+        (aiohttp.ClientConnectorError(key(), OSError(113, "No route to host")), TryAgain, "EHOSTUNREACH"),
+        (aiohttp.ServerDisconnectedError(), TryAgain, "ECONNRESET"),
+        (ConnectionResetError(104, "Connection reset by peer"), TryAgain, "ECONNRESET"),
+        (aiohttp.ClientPayloadError("cut"), TryAgain, "cut"),
+        (aiohttp.ClientConnectorSSLError(key(), ssl.SSLError(1, "handshake")), TryAgain, "handshake"),
+        (aiohttp.ClientConnectorCertificateError(key(), UNTRUSTED), Misconfigured, "certificate"),
+        (aiohttp.InvalidURL("nope"), Misconfigured, "nope"),
+    ],
+)  # fmt: skip
+def test_a_request_without_an_answer_has_its_outcome_too(error: Exception, kind: type, word: str) -> None:
+    outcome = failure_of(error)
+    assert type(outcome) is kind
+    assert outcome is not None
+    assert word in outcome.reason
+
+
+def test_what_is_no_failure_of_the_network_is_left_to_others() -> None:
+    assert failure_of(KeyError("x")) is None
+
+
+def test_the_table_needs_no_aiohttp() -> None:
+    import subprocess
+
+    script = (
+        "import sys, cdpd.destinations.answers, cdpd.destinations.webhook; print('aiohttp' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+# -- the exchange ----------------------------------------------------------------------------------------------
+
+
+async def exchanged(url: str, **how: Any) -> Answer:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+        return await send(http, "POST", url, data=b'{"a":1}', headers={"X-Own": "1"}, **how)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_redirect_that_keeps_the_body_is_followed_on_the_same_host(status: int) -> None:
+    async with vendor() as it:
+        it.replies(Reply(status, {"Location": "/moved"}))
+        answer = await exchanged(it.url)
+    assert answer.status == 200
+    assert [(r.method, r.path, r.body, r.headers["X-Own"]) for r in it.requests] == [
+        ("POST", "/events", b'{"a":1}', "1"),
+        ("POST", "/moved", b'{"a":1}', "1"),
+    ]
+
+
+async def test_no_redirect_leads_to_another_host_or_changes_the_method() -> None:
+    async with vendor() as it, vendor() as other:
+        it.replies(Reply(307, {"Location": other.url}), Reply(302, {"Location": "/moved"}))
+        first, second = await exchanged(it.url), await exchanged(it.url)
+        outcome = outcome_of(first, NOW_MS)
+    assert (first.status, second.status) == (307, 302)
+    assert other.requests == []
+    assert isinstance(outcome, Misconfigured)
+    assert other.url in outcome.reason
+
+
+async def test_a_redirect_loop_ends() -> None:
+    async with vendor() as it:
+        it.otherwise = Reply(308, {"Location": "/events"})
+        answer = await exchanged(it.url)
+    assert answer.status == 308
+    assert len(it.requests) == 20
+
+
+async def test_of_a_huge_answer_only_the_beginning_is_read() -> None:
+    async with vendor() as it:
+        it.replies(Reply(400, body=b"x" * 10_000_000))
+        answer = await exchanged(it.url)
+    assert len(answer.body) == MOST_READ
+
+
+async def test_an_answer_in_no_known_encoding_is_read_anyhow() -> None:
+    async with vendor() as it:
+        it.replies(Reply(400, {"Content-Type": "text/plain; charset=klingon"}, b"\xffnope"))
+        answer = await exchanged(it.url)
+    assert answer.body == "\ufffdnope"
+
+
+async def test_a_reset_raises_what_the_table_knows() -> None:
+    async with vendor() as it:
+        it.replies(RESET)
+        with pytest.raises(aiohttp.ClientError) as caught:
+            await exchanged(it.url)
+    assert isinstance(failure_of(caught.value), TryAgain)
+
+
+def test_a_request_is_shown_without_what_is_secret() -> None:
+    shown = shown_request(
+        "POST", "https://u:pw@x.example/a?api_key=k1&b=2", {"Authorization": "Bearer t"}, b'{"a":1}'
+    )
+    assert shown == 'POST https://x.example/a?api_key=•••&b=2\nAuthorization: •••\n\n{"a":1}'
+    assert shown_url("https://x.example/a?b=2") == "https://x.example/a?b=2"

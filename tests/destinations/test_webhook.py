@@ -1,0 +1,188 @@
+"""The webhook: what a receiver gets."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from cdpd.config.decode import decode
+from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, TooLarge, TryAgain
+from cdpd.destinations.webhook import Webhook
+from cdpd.event import Event
+from tests.delivery.vendor import Reply, vendor
+from tests.destinations.conftest import Make, batch
+
+
+async def test_single_events_are_sent_as_they_stand_with_what_tells_doubles(make: Make) -> None:
+    line = (
+        b'{"messageId":"m1","type":"track","properties":{"price":1.10,"big":123456789012345678901234567890}}'
+    )
+    async with vendor() as it:
+        hook = make(Webhook, url=it.url)
+        given = batch({}, attempt=3)
+        given.events[:] = [Event(line)]  # type: ignore[index]
+        assert await hook.deliver(given) == [Delivered(200)]
+    (request,) = it.requests
+    assert request.method == "POST"
+    assert request.body == line
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["X-Cdpd-Message-Id"] == "m1"
+    assert request.headers["X-Cdpd-Attempt"] == "3"
+
+
+async def test_a_batch_is_an_array_in_order(make: Make) -> None:
+    async with vendor() as it:
+        hook = make(Webhook, url=it.url, mode="batch", method="PUT", headers={"X-Team": "growth"})
+        assert await hook.deliver(batch({}, {}, {})) == [Delivered(200)] * 3
+    (request,) = it.requests
+    assert [event["messageId"] for event in json.loads(request.body)] == ["m0", "m1", "m2"]
+    assert request.method == "PUT"
+    assert request.headers["X-Team"] == "growth"
+
+
+async def test_a_users_events_go_one_by_one_and_others_do_not_wait_for_them(make: Make) -> None:
+    async with vendor() as it:
+        it.replies(500)
+        hook = make(Webhook, url=it.url, concurrency=1)
+        outcomes = await hook.deliver(batch({"userId": "a"}, {"userId": "a"}, {"userId": "b"}))
+    assert [type(outcome) for outcome in outcomes] == [TryAgain, TryAgain, TryAgain] or it.got == ["m0", "m2"]
+    assert "m1" not in it.got, "not before the one before it"
+
+
+async def test_where_the_receiver_is_away_the_rest_of_the_batch_is_not_tried(make: Make) -> None:
+    async with vendor() as it:
+        it.otherwise = Reply(503)
+        hook = make(Webhook, url=it.url, concurrency=4)
+        outcomes = await hook.deliver(batch(*({"userId": f"u{i}"} for i in range(100))))
+    assert {type(outcome) for outcome in outcomes} == {TryAgain}
+    assert len(it.requests) <= 8
+
+
+@pytest.mark.parametrize("reply", [Reply(401), Reply(429, {"Retry-After": "30"})])
+async def test_where_it_refuses_everybody_or_asks_to_wait_the_rest_is_not_tried(
+    make: Make, reply: Reply
+) -> None:
+    async with vendor() as it:
+        it.otherwise = reply
+        hook = make(Webhook, url=it.url, concurrency=2)
+        await hook.deliver(batch(*({"userId": f"u{i}"} for i in range(50))))
+    assert len(it.requests) <= 2
+
+
+async def test_one_refused_event_does_not_touch_its_neighbours(make: Make) -> None:
+    async with vendor() as it:
+        it.replies(200, 422, 200)
+        hook = make(Webhook, url=it.url)
+        outcomes = await hook.deliver(batch({"userId": "a"}, {"userId": "a"}, {"userId": "a"}))
+    assert [type(outcome) for outcome in outcomes] == [Delivered, BadEvent, Delivered]
+
+
+async def test_in_strict_order_nothing_goes_past_what_was_not_taken(make: Make) -> None:
+    async with vendor() as it:
+        it.replies(200, 422)
+        hook = make(Webhook, url=it.url, ordering="strict")
+        outcomes = await hook.deliver(batch(*({"userId": f"u{i}"} for i in range(5))))
+    assert [type(outcome) for outcome in outcomes] == [Delivered, BadEvent, TryAgain, TryAgain, TryAgain]
+    assert it.got == ["m0", "m1"]
+
+
+async def test_a_batch_that_is_refused_is_kept_event_by_event(make: Make) -> None:
+    async with vendor() as it:
+        it.replies(Reply(400, body=b"no"))
+        hook = make(Webhook, url=it.url, mode="batch")
+        outcomes = await hook.deliver(batch({}, {}))
+    assert all(isinstance(outcome, BadEvent) for outcome in outcomes)
+    for i, outcome in enumerate(outcomes):
+        assert isinstance(outcome, BadEvent)
+        assert f'"m{i}"' in outcome.request
+        assert f'"m{1 - i}"' not in outcome.request
+        assert outcome.answer == "no"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(410, Misconfigured), (413, TooLarge), (403, Misconfigured), (404, BadEvent)]
+)
+async def test_what_its_answers_mean(make: Make, status: int, kind: type) -> None:
+    async with vendor() as it:
+        it.replies(status)
+        (outcome,) = await make(Webhook, url=it.url, mode="batch").deliver(batch({}))
+    assert type(outcome) is kind
+
+
+# -- signatures ------------------------------------------------------------------------------------------------
+
+
+async def test_the_signature_is_of_timestamp_and_whole_body(make: Make) -> None:
+    async with vendor() as it:
+        hook = make(Webhook, url=it.url, mode="batch", signing_secret="hush", gzip=True)
+        await hook.deliver(batch(*({"properties": {"x": "x" * 500}} for _ in range(9))))
+    (request,) = it.requests
+    body = request.body
+    assert int(request.headers["Content-Length"]) < len(body) / 2
+    stamp = request.headers["X-Timestamp"]
+    assert stamp == "1700000000"
+    expected = hmac.new(b"hush", stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert request.headers["X-Signature-256"] == f"sha256={expected}"
+    assert "X-Signature" not in request.headers
+    assert request.headers["Content-Encoding"] == "gzip"
+
+
+async def test_the_older_signature_is_of_the_first_events_json(make: Make) -> None:
+    async with vendor() as it:
+        hook = make(Webhook, url=it.url, mode="batch", signing_secret="hush", signature="both")
+        given = batch({}, {})
+        await hook.deliver(given)
+    (request,) = it.requests
+    expected = hmac.new(b"hush", given.events[0].line(), hashlib.sha1).hexdigest()
+    assert request.headers["X-Signature"] == expected
+    assert "X-Signature-256" in request.headers
+
+
+async def test_small_bodies_are_not_compressed(make: Make) -> None:
+    async with vendor() as it:
+        await make(Webhook, url=it.url, gzip=True).deliver(batch({}))
+    assert "Content-Encoding" not in it.requests[0].headers
+
+
+async def test_an_own_content_type_replaces_ours(make: Make) -> None:
+    async with vendor() as it:
+        await make(Webhook, url=it.url, headers={"content-type": "application/vnd.x+json"}).deliver(batch({}))
+    assert it.requests[0].headers.getall("Content-Type") == ["application/vnd.x+json"]  # type: ignore[attr-defined]
+
+
+async def test_a_message_id_that_no_header_may_have_is_left_out_of_it(make: Make) -> None:
+    async with vendor() as it:
+        await make(Webhook, url=it.url).deliver(batch({"messageId": "ü\r\nX-Evil: 1"}))
+    assert "X-Cdpd-Message-Id" not in it.requests[0].headers
+    assert "X-Evil" not in it.requests[0].headers
+
+
+# -- configuration ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({}, "url"),
+        ({"url": "example.com/x"}, "https://example.com"),
+        ({"url": "ftp://example.com"}, "https://example.com"),
+        ({"url": "http://"}, "https://example.com"),
+        ({"url": "http://x", "headers": {"Host": "y"}}, "Host"),
+        ({"url": "http://x", "headers": {"a b": "y"}}, "a b"),
+        ({"url": "http://x", "headers": {"A": "line\nbreak-hush"}}, "printable"),
+        ({"url": "http://x", "concurrency": 0}, "concurrency"),
+        ({"url": "http://x", "retry_for": "4 parsecs"}, "retry_for"),
+        ({"url": "http://x", "timeout": 0}, "timeout"),
+        ({"url": "http://x", "batch": {"max_events": 0}}, "max_events"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(options, Webhook.Config, dec_hook=decode)
+    assert word in str(caught.value)
+    assert "hush" not in str(caught.value)
