@@ -144,7 +144,7 @@ def _fault(unit: Unit, content: bytes) -> str | None:
     """What would make a frame that nobody can read."""
     if content.count(b"\n") != len(unit.lines):
         return "a line contains a line break"
-    if content.startswith(b"\n") or b"\n\n" in content:
+    if not all(unit.lines):
         return "a line is empty (an empty line means a deleted event)"
     if len(content) > 0xFFFF_FFFF:
         return "the lines are larger than 4 GiB"
