@@ -1,0 +1,67 @@
+"""A part of the daemon that fails is told of, and run again, ever less often."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+
+import anyio
+import structlog
+
+from cdpd.config.model import LoggingConfig
+from cdpd.logs import Threshold, make_log
+from cdpd.supervise import supervise
+from tests.clock import FakeClock
+
+
+def log_to(file: io.StringIO) -> structlog.typing.FilteringBoundLogger:
+    return make_log(LoggingConfig(format="json"), file, Threshold("info"))
+
+
+async def test_a_part_that_raises_is_run_again_after_growing_waits_and_told_with_its_traceback() -> None:
+    clock, said = FakeClock(), io.StringIO()
+    begun: list[float] = []
+
+    async def part() -> None:
+        begun.append(clock.monotonic())
+        if len(begun) < 4:
+            raise RuntimeError("broken")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, "pipeline", part, clock, log_to(said))
+        await clock.advance(0)
+        for _ in range(4):
+            await clock.advance(5)
+    assert begun == [0, 1, 3, 7]
+    lines = said.getvalue().splitlines()
+    assert len(lines) == 3
+    assert all("RuntimeError: broken" in line and "the pipeline failed" in line for line in lines)
+
+
+async def test_the_wait_never_grows_beyond_a_minute_and_is_short_again_after_a_good_run() -> None:
+    clock, said = FakeClock(), io.StringIO()
+    begun: list[float] = []
+
+    async def part() -> None:
+        begun.append(clock.monotonic())
+        if len(begun) == 12:
+            await clock.sleep(100)
+        raise RuntimeError("broken")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, "pipeline", part, clock, log_to(said))
+        for _ in range(700):
+            await clock.advance(1)
+        tasks.cancel_scope.cancel()
+    waits = [b - a for a, b in pairwise(begun)]
+    assert max(waits[:11]) == 60
+    assert waits[11] == 101
+
+
+async def test_cancelling_ends_the_part_and_its_supervision() -> None:
+    clock, said = FakeClock(), io.StringIO()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, "pipeline", anyio.sleep_forever, clock, log_to(said))
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert said.getvalue() == ""
