@@ -74,7 +74,7 @@ class Consumer:
         self._log = wiring.log.bind(destination=name)
         self._mask = Mask(secrets_in(config))
         self._strict = config.ordering == "strict"
-        self._concurrency = 1 if self._strict else max(kind.concurrency, 1)
+        self._concurrency = 1 if self._strict else max(destination.concurrency, 1)
         self._limits = batch_limits(destination)
         self._retry_for = None if config.retry_for is None else parse_duration(config.retry_for)
         self._window = Window(cursor)
@@ -375,7 +375,7 @@ class Consumer:
 
 def batch_limits(destination: Destination) -> BatchLimits:
     """The configured limits, at most the destination's own."""
-    own, configured = type(destination).limits, destination.config.batch
+    own, configured = destination.limits, destination.config.batch
     if configured is None:
         return own
     return BatchLimits(min(own.max_events, configured.max_events), min(own.max_bytes, configured.max_bytes))

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+import anyio
 from msgspec import Struct, field
 
 from cdpd.clock import Clock
@@ -38,6 +39,10 @@ _WORDS: Final = {
     Misconfigured: "misconfigured",
 }
 _FIRST_PART: Final = TryAgain("an earlier part of the batch has to go first")
+
+
+LONGEST_CALL: Final = 600.0
+"""Seconds after which a `deliver` that does not return is given up: no destination hangs for ever."""
 
 
 class Sent(Struct):
@@ -98,7 +103,8 @@ async def _call(
 ) -> Sent:
     at_ms, begun = clock.now_ms(), clock.monotonic()
     try:
-        answer = await deliver(Batch([_event(item) for item in items], attempt))
+        with anyio.fail_after(LONGEST_CALL):
+            answer = await deliver(Batch([_event(item) for item in items], attempt))
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise

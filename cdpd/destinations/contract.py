@@ -100,9 +100,11 @@ class Destination:
     """True: gets an event only where `integrations` names it (spec/connections.md §4, plugin default)."""
     obeys_integrations: ClassVar[bool] = True
     """False for archives, which ignore the `integrations` object."""
-    limits: ClassVar[BatchLimits] = BatchLimits()
-    concurrency: ClassVar[int] = 1
-    """How many `deliver` calls may run at once (never for events of one user, unless `ordering = "none"`)."""
+    limits: BatchLimits = BatchLimits()
+    """Most that goes in one `deliver`, whatever the configuration says; may be set in `__init__`."""
+    concurrency: int = 1
+    """How many `deliver` calls may run at once (never with events of one user, unless `ordering = "none"`); may be set
+    in `__init__`."""
 
     def __init__(self, config: Any, env: DestinationEnv) -> None:
         self.config = config

@@ -40,7 +40,7 @@ class Webhook(Destination):
     """
 
     name = "Webhook"
-    limits = BatchLimits(max_events=4000, max_bytes=4 * 1024 * 1024)
+    limits = BatchLimits(max_events=500, max_bytes=4 * 1024 * 1024)
     concurrency = 4
 
     class Config(DestinationConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -75,6 +75,10 @@ class Webhook(Destination):
 
     def __init__(self, config: Any, env: DestinationEnv) -> None:
         super().__init__(config, env)
+        if config.mode == "single":
+            # What is in flight may come twice after a crash: a batch of single requests takes longer, so it is small.
+            self.limits = BatchLimits(max_events=100, max_bytes=self.limits.max_bytes)
+            self.concurrency = 2
         self._headers = {"Content-Type": "application/json"}
         for name, value in config.headers.items():
             if name.lower() == "content-type":

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from cdpd import metrics as names
+from cdpd.delivery import sending
 from cdpd.delivery.delivery import DestinationError
 from cdpd.destinations.contract import Batch, BatchLimits
 from cdpd.destinations.outcome import Delivered, Outcome
@@ -492,3 +493,24 @@ async def test_a_traceback_with_a_secret_is_masked(tmp_path: Path) -> None:
 
 def _raise(destination: Any) -> None:
     raise ValueError(f"header {destination.config.headers['A'].reveal()} is wrong")
+
+
+async def test_a_deliver_that_never_returns_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "LONGEST_CALL", 0.05)
+    rig = Rig(tmp_path)
+    hang = [True]
+
+    async def behave(batch: Batch) -> Sequence[Outcome]:
+        if hang[0]:
+            await anyio.sleep_forever()
+        return [OK] * len(batch.events)
+
+    rig.scripted(behave)
+    async with rig.running(d={"type": "scripted"}):
+        await rig.append({})
+        await rig.until(lambda: rig.status()["state"] == "retrying")
+        assert rig.status()["problem"] == "no answer in time (ETIMEDOUT)"
+        hang[0] = False
+        await rig.as_time_passes(lambda: rig.low() == 1, longest=5)
