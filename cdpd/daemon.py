@@ -21,8 +21,7 @@ from cdpd import discovery
 from cdpd.banner import banner
 from cdpd.clock import Clock, SystemClock
 from cdpd.config.address import Listen, parse_listen
-from cdpd.config.data_folder import SOCKET, STREAMS, make_data_folder, plugin_folder, state_db, stream_folder
-from cdpd.config.duration import parse_duration
+from cdpd.config.data_folder import SOCKET, make_data_folder, plugin_folder, state_db
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError
@@ -30,20 +29,17 @@ from cdpd.control.contract import DiscardedFilter
 from cdpd.control.server import ControlInUse, serve_control
 from cdpd.delivery.delivery import Delivery, DestinationError
 from cdpd.delivery.state import StateDb, StateError
-from cdpd.event import Position
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.server import ListenError, serve
 from cdpd.ingest.settings import IngestSettings
 from cdpd.log.errors import LogError, StreamLocked
-from cdpd.log.folder import StreamFolder
-from cdpd.log.reader import Reader
-from cdpd.log.stream import Stream, StreamOptions, open_stream
 from cdpd.logs import Threshold, make_log
 from cdpd.metrics import Metrics
 from cdpd.pipeline.chain import Chains, HookError
 from cdpd.pipeline.pipeline import Pipeline
 from cdpd.plugins import PluginEnv
 from cdpd.process import calm_garbage_collector, raise_file_limit
+from cdpd.streams import Streams, open_streams, stream_options
 from cdpd.supervise import supervise
 from cdpd.upkeep import Kept, upkeep
 
@@ -73,29 +69,6 @@ class RunOptions(Struct, frozen=True):
     config: Path | None = None
     data_dir: Path | None = None
     listen: str | None = None
-
-
-class Streams(Struct, frozen=True):
-    """The three streams of this daemon; plugins read through it (cdpd.plugins.Streams)."""
-
-    received: Stream
-    events: Stream
-    discarded: Stream
-
-    def reader(self, stream: str, position: Position) -> Reader:
-        return self._named(stream).reader(position)
-
-    def end(self, stream: str) -> Position:
-        return self._named(stream).end
-
-    def at_time(self, stream: str, ms: int) -> Position:
-        return StreamFolder(self._named(stream).folder).at_time(ms)
-
-    def _named(self, stream: str) -> Stream:
-        if stream not in STREAMS:
-            raise ValueError(f"there is no stream {stream!r}: {', '.join(STREAMS)}")
-        chosen: Stream = getattr(self, stream)
-        return chosen
 
 
 def run(options: RunOptions) -> int:
@@ -163,6 +136,8 @@ class Daemon:
         self._not_ready: str | None = "starting"
         self._reloading = anyio.Lock()
         self._bound: list[Listen] = []
+        self._mounted: set[str] = set()
+        """Hooks whose HTTP routes are served; that is settled at the start."""
         self._streams: Streams
         self._chains: Chains
         self._pipeline: Pipeline
@@ -178,7 +153,9 @@ class Daemon:
         async with AsyncExitStack() as stack:
             state = StateDb(state_db(self.loaded.data_dir))
             stack.callback(state.close)
-            self._streams = await self._open_streams(stack, state)
+            self._streams = await stack.enter_async_context(
+                open_streams(self.loaded.data_dir, state, stream_options(self.config), self._clock, self._log)
+            )
             self._chains = Chains.build(self.config, discovery, self._plugin_env)
             await self._chains.startup()
             stack.push_async_callback(self._stop_chains)
@@ -190,31 +167,6 @@ class Daemon:
                 await self._serve()
                 await self._delivery.stop()
                 tasks.cancel_scope.cancel()
-
-    async def _open_streams(self, stack: AsyncExitStack, state: StateDb) -> Streams:
-        floor = max((position.offset for position in state.cursors().values()), default=0)
-        events = await self._open("events", stack, floor=floor)
-        cursor = events.cursor
-        received = await self._open("received", stack, floor=cursor.received.offset if cursor else 0)
-        discarded = await self._open("discarded", stack, target=cursor.discarded if cursor else 0)
-        return Streams(received, events, discarded)
-
-    async def _open(
-        self, name: str, stack: AsyncExitStack, *, floor: int = 0, target: int | None = None
-    ) -> Stream:
-        def report(text: str) -> None:
-            self._log.warning("recovery of the log", stream=name, found=text)
-
-        return await stack.enter_async_context(
-            open_stream(
-                stream_folder(self.loaded.data_dir, name),
-                clock=self._clock,
-                options=_stream_options(self.config),
-                floor=floor,
-                target=target,
-                report=report,
-            )
-        )
 
     def _plugin_env(self, name: str) -> PluginEnv:
         return PluginEnv(
@@ -257,6 +209,7 @@ class Daemon:
         )
         for name, routes in self._chains.routes().items():
             self._ingest.mount(name, routes)
+            self._mounted.add(name)
 
     async def _append(self, lines: Sequence[bytes], config_id: int) -> object:
         return await self._streams.received.append(lines, config_id=config_id)
@@ -327,7 +280,7 @@ class Daemon:
                     "end": stream.end.offset,
                     "lines": stream.end.offset - stream.begin,
                 }
-                for stream in (streams.received, streams.events, streams.discarded)
+                for stream in streams.all()
             },
             "pipeline": self._pipeline.status(),
             "destinations": self._delivery.status(),
@@ -349,10 +302,13 @@ class Daemon:
                 restart.append("data")
             chains = Chains.build(loaded.config, discovery, self._plugin_env, self._chains)
             await chains.startup()
+            restart += [
+                f"hooks.{name}: its HTTP routes" for name in chains.routes() if name not in self._mounted
+            ]
             before, self._chains = self._chains, chains
             self._threshold.level = loaded.config.logging.level
-            for stream in (self._streams.received, self._streams.events, self._streams.discarded):
-                stream.options = _stream_options(loaded.config)
+            for stream in self._streams.all():
+                stream.options = stream_options(loaded.config)
             await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
             await before.shutdown(keep=chains)
             await self._delivery.apply(loaded.config)
@@ -373,9 +329,3 @@ class Daemon:
     async def reopen(self) -> dict[str, Any]:
         self._delivery.reopen()
         return {}
-
-
-def _stream_options(config: Config) -> StreamOptions:
-    return StreamOptions(
-        segment_bytes=config.log.segment_bytes, segment_age=parse_duration(config.log.segment_age)
-    )
