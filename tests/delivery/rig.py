@@ -214,9 +214,12 @@ class Rig:
 
         Something that hangs is not waited for.
         """
-        for i in range(300):
+        quiet = 0
+        for _ in range(300):
             await asyncio.sleep(0.001)
-            if i and not any(status.get("in_flight") for status in self.delivery.status().values()):
+            busy = any(status.get("in_flight") for status in self.delivery.status().values())
+            quiet = 0 if busy else quiet + 1
+            if quiet == 4:  # between two batches nothing is in flight either
                 return
 
     def low(self, name: str = "d") -> int:

@@ -317,6 +317,27 @@ async def test_a_batch_that_is_too_large_is_halved_until_it_fits_and_a_single_ev
     assert rig.clock.elapsed == 0, "all at once, without a wait"
 
 
+async def test_the_second_half_of_a_large_batch_does_not_overtake_the_first(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    taken: list[str] = []
+    down = [True]
+
+    def behave(batch: Batch) -> Sequence[Outcome]:
+        if len(batch.events) > 2:
+            return [TooLarge("it answered 413", 413)] * len(batch.events)
+        if down[0]:
+            down[0] = False
+            return [DOWN] * len(batch.events)
+        taken.extend(event.message_id for event in batch.events)
+        return [OK] * len(batch.events)
+
+    rig.scripted(behave)
+    async with rig.running(d={"type": "scripted"}):
+        await rig.append_many(4, users=1)
+        await rig.as_time_passes(lambda: rig.low() == 4, longest=10)
+    assert taken == ["m0", "m1", "m2", "m3"]
+
+
 async def test_skipped_events_are_counted_apart(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.scripted(every(Skipped("NO_MATCHING_MAPPING")))

@@ -47,6 +47,8 @@ class Vendor:
         self.script: deque[Reply] = deque()
         self.otherwise = Reply()
         self.requests: list[Request] = []
+        self.took: list[str] = []
+        """messageIds of what was answered 200."""
         self.url = ""
         self.released = asyncio.Event()
         """Set: requests that hang are answered."""
@@ -60,15 +62,16 @@ class Vendor:
         return [event["messageId"] for request in self.requests for event in request.events]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(
-            Request(request.method, request.path, request.headers.copy(), await request.read())
-        )
+        seen = Request(request.method, request.path, request.headers.copy(), await request.read())
+        self.requests.append(seen)
         reply = self.script.popleft() if self.script else self.otherwise
         if reply.instead == "reset":
             assert request.transport is not None
             request.transport.abort()
         elif reply.instead == "hang":
             await self.released.wait()
+        elif reply.status == 200:
+            self.took += [event["messageId"] for event in seen.events]
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
