@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import anyio
 from aiohttp import web
 
 from cdpd.clock import SystemClock
@@ -96,7 +96,7 @@ async def measure(
     return found
 
 
-async def main(events: int) -> None:
+async def measure_all(events: int) -> None:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=receiver, args=(theirs,), daemon=True)
     process.start()
@@ -121,15 +121,11 @@ async def main(events: int) -> None:
     process.join()
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measure delivery.")
     parser.add_argument("--events", type=int, default=100_000)
-    arguments = parser.parse_args()
-    try:
-        import uvloop
+    anyio.run(measure_all, parser.parse_args().events, backend_options={"use_uvloop": True})
 
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            loop.run(main(arguments.events))
-    except ImportError:
-        asyncio.run(main(arguments.events))
-    sys.exit(0)
+
+if __name__ == "__main__":
+    main()
