@@ -71,7 +71,7 @@ class Vendor:
         elif reply.instead == "hang":
             await self.released.wait()
         elif reply.status == 200:
-            self.took += [event["messageId"] for event in seen.events]
+            self.took += [event.get("messageId", "") for event in seen.events]
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
