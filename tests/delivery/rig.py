@@ -209,6 +209,11 @@ class Rig:
                 if wake is not None:
                     await self.clock.advance(wake)
 
+    async def wait(self, seconds: float) -> None:
+        """Let that much time pass, once nothing is in flight any more."""
+        await self._quiet()
+        await self.clock.advance(seconds)
+
     async def _quiet(self) -> None:
         """Until nothing is in flight: what takes real time (a disk, a socket) must not take time of the clock.
 

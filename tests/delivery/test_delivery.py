@@ -109,7 +109,7 @@ async def test_a_new_destination_begins_where_it_is_told(
     rig.scripted()
     async with rig.open():
         await rig.append_many(10)
-        await rig.clock.advance(60)
+        await rig.wait(60)
         await rig.append_many(10)
         async with rig.delivering(d={"type": "scripted", **({} if start is None else {"from": start})}):
             cursor = rig.state.cursor("d")

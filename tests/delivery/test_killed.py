@@ -61,6 +61,8 @@ async def test_every_event_arrives_in_its_users_order_and_a_kill_doubles_no_more
         with anyio.fail_after(PATIENCE):
             while len(set(it.took)) < total:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
+        async with aiohttp.ClientSession() as session, session.get(f"{daemon.url}/health/live") as answer:
+            assert answer.status == 200  # it may only just have started: it serves now
         assert await daemon.stop() == 0
     told = f"seed {seed}"
     assert set(it.took) == {f"m{n}" for n in range(total)}, told

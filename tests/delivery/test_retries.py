@@ -86,7 +86,7 @@ async def test_501_pauses_the_destination_with_nothing_parked(tmp_path: Path) ->
         assert rig.status()["parked"] == 0
         loud = [entry for entry in rig.told if entry["level"] == "error"]
         assert [entry["event"] for entry in loud] == ["the destination is paused; it is probed now and then"]
-        await rig.clock.advance(299)
+        await rig.wait(299)
         assert len(it.requests) == 1
         await rig.as_time_passes(lambda: rig.low() == 3, longest=5)
         assert it.got == ["m0", "m0", "m1", "m2"], "one event asks whether it works again"
@@ -172,7 +172,7 @@ async def test_retry_after_is_honoured_for_the_whole_destination(tmp_path: Path,
         await rig.append({"userId": "a"})
         await rig.until(lambda: rig.status()["state"] == "retrying")
         await rig.append({"userId": "b"})
-        await rig.clock.advance(89.9)
+        await rig.wait(89.9)
         assert it.got == ["m0"]
         await rig.as_time_passes(lambda: rig.low() == 2, longest=1)
 
@@ -274,7 +274,7 @@ async def test_in_strict_order_a_refused_event_holds_the_later_ones_until_it_is_
         await rig.append_many(4, users=4)
         await rig.until(lambda: rig.status()["parked"] == 1)
         assert rig.low() == 1
-        await rig.clock.advance(299)
+        await rig.wait(299)
         assert rig.sent == ["m0", "m1"]
         await rig.as_time_passes(lambda: len(rig.sent) == 3, longest=2)
         assert rig.state.parked_count("d") == 1, "once, however often it is refused"
