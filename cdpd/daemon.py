@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from cdpd.config.address import Listen, parse_listen
 from cdpd.config.data_folder import SOCKET, make_data_folder, plugin_folder, state_db
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.model import Config
-from cdpd.config.problem import ConfigError
+from cdpd.config.problem import ConfigError, Problem
 from cdpd.control.contract import DiscardedFilter
 from cdpd.control.server import ControlInUse, serve_control
 from cdpd.delivery.delivery import Delivery, DestinationError
@@ -231,33 +231,33 @@ class Daemon:
         """From the first request that is taken to the last that is answered."""
         await self._delivery.ready()
         listen = [parse_listen(self._options.listen or self.config.http.listen)]
-        async with (
-            serve_control(self.loaded.data_dir / SOCKET, self, self._log),
-            serve(self._ingest, listen) as bound,
-        ):
-            self._bound = bound
-            self._not_ready = None
-            calm_garbage_collector()
-            self._log.info(
-                "started", listen=[str(address) for address in bound], data=str(self.loaded.data_dir)
-            )
-            sys.stdout.write(banner(self.loaded, bound))
-            sys.stdout.flush()
-            await self._until_stopped()
-            self._not_ready = "stopping"
-            self._log.info("stopping: finishing the requests that are being answered")
-
-    async def _until_stopped(self) -> None:
+        # The signals are waited for before anybody is told that we run: none is lost in between.
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async for received in signals:
-                if received != signal.SIGHUP:
-                    return
-                self._delivery.reopen()
-                try:
-                    self._log.info("reloaded", **await self.reload())
-                except ConfigError as error:
-                    for problem in error.problems:
-                        self._log.error("not reloaded: the configuration is wrong", problem=str(problem))
+            async with (
+                serve_control(self.loaded.data_dir / SOCKET, self, self._log),
+                serve(self._ingest, listen) as bound,
+            ):
+                self._bound = bound
+                self._not_ready = None
+                calm_garbage_collector()
+                addresses = [str(address) for address in bound]
+                self._log.info("started", listen=addresses, data=str(self.loaded.data_dir))
+                sys.stdout.write(banner(self.loaded, bound))
+                sys.stdout.flush()
+                await self._until_stopped(signals)
+                self._not_ready = "stopping"
+                self._log.info("stopping: finishing the requests that are being answered")
+
+    async def _until_stopped(self, signals: AsyncIterator[signal.Signals]) -> None:
+        async for received in signals:
+            if received != signal.SIGHUP:
+                return
+            self._delivery.reopen()
+            try:
+                self._log.info("reloaded", **await self.reload())
+            except ConfigError as error:
+                for problem in error.problems:
+                    self._log.error("not reloaded: the configuration is wrong", problem=str(problem))
 
     async def _stop_chains(self) -> None:
         await self._chains.shutdown()
@@ -300,18 +300,16 @@ class Daemon:
             ]
             if loaded.data_dir != self.loaded.data_dir and "data" not in restart:
                 restart.append("data")
-            chains = Chains.build(loaded.config, discovery, self._plugin_env, self._chains)
-            await chains.startup()
-            restart += [
-                f"hooks.{name}: its HTTP routes" for name in chains.routes() if name not in self._mounted
-            ]
-            before, self._chains = self._chains, chains
+            before, self._chains = self._chains, await self._changed_chains(loaded.config, restart)
+            chains = self._chains
             self._threshold.level = loaded.config.logging.level
             for stream in self._streams.all():
                 stream.options = stream_options(loaded.config)
             await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
-            await before.shutdown(keep=chains)
-            await self._delivery.apply(loaded.config)
+            try:
+                await before.shutdown(keep=chains)
+            except HookError as error:
+                self._log.error("a hook that is no longer used did not stop well", problem=str(error))
             self._ingest.apply(IngestSettings.of(loaded.config, loaded.config_id))
             self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
             return {
@@ -319,6 +317,25 @@ class Daemon:
                 "needs_restart": restart,
                 "warnings": [str(problem) for problem in loaded.warnings],
             }
+
+    async def _changed_chains(self, config: Config, restart: list[str]) -> Chains:
+        """The new chains, started, and the new destinations running; adds to what needs a restart.
+
+        Raises ConfigError with nothing changed.
+        """
+        try:
+            chains = Chains.build(config, discovery, self._plugin_env, self._chains)
+            await chains.startup()
+            try:
+                new = [name for name in chains.routes() if name not in self._mounted]
+                restart += [f"hooks.{name}: its HTTP routes" for name in new]
+                await self._delivery.apply(config)
+            except (HookError, DestinationError):
+                await chains.shutdown(keep=self._chains)
+                raise
+        except (HookError, DestinationError) as error:
+            raise ConfigError([Problem(str(error))]) from error
+        return chains
 
     def _load_again(self) -> LoadedConfig:
         return load(self._options.config, self._options.data_dir, development=self.loaded.development)
