@@ -184,3 +184,25 @@ async def test_a_wrong_configuration_stops_the_start_with_every_mistake_and_its_
     assert "cdpd.toml:2:" in said
     assert "cdpd.toml:4:1" in said
     assert "Traceback" not in said
+
+
+async def test_a_hook_that_cannot_start_refuses_the_reload_and_everything_goes_on(tmp_path: Path) -> None:
+    config = CONFIG.format(folder=tmp_path)
+    async with running(tmp_path, config) as daemon:
+        (daemon.data / "plugins" / "second").write_text("in the way of the hook's own folder")
+        daemon.config.write_text(
+            config + '[pipeline]\nhooks = ["spec", "second"]\n[hooks.second]\nuse = "dedup"\n'
+            '[destinations.more]\ntype = "null"\n'
+        )
+        done = await anyio.run_process(daemon.command("reload"), check=False)
+        assert done.returncode == 2
+        assert "hook 'second' did not start" in done.stderr.decode()
+        assert "Traceback" not in done.stderr.decode()
+        daemon.signal(signal.SIGHUP)
+        assert await post(daemon, {"event": "A", "userId": "u1", "messageId": "m1"}) == 200
+        assert await post(daemon, {"event": "A", "userId": "u1", "messageId": "m1"}) == 200
+        (duplicate,) = await daemon.wait_for("discarded", 1)
+        assert duplicate["by"] == "dedup"
+        status = await ask(daemon, "status")
+        assert set(status["destinations"]) == {"copy"}
+        assert await daemon.stop() == 0
