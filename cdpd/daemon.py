@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 import structlog
+from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from cdpd import discovery
@@ -90,9 +91,13 @@ def run(options: RunOptions) -> int:
         if isinstance(first, _FORESEEN):
             return _complain(str(first), 1)
         if isinstance(first, OSError):
-            return _complain(f"{loaded.data_dir}: {first}", 1)
+            reason = (first.strerror or str(first)).lower()
+            where = first.filename or loaded.data_dir
+            return _complain(
+                f"{where}: {reason}; is {loaded.data_dir} the right data folder (--data-dir)?", 1
+            )
         raise
-    return 0
+    return 0 if daemon.asked_to_stop else _complain("ended, though nobody asked it to; its log says why", 1)
 
 
 def _has_uvloop() -> bool:
@@ -135,6 +140,9 @@ class Daemon:
         self._started_ms = clock.now_ms()
         self._not_ready: str | None = "starting"
         self._reloading = anyio.Lock()
+        self._starting: anyio.CancelScope
+        self._stop = anyio.Event()
+        self._reload_due = False
         self._bound: list[Listen] = []
         self._mounted: set[str] = set()
         """Hooks whose HTTP routes are served; that is settled at the start."""
@@ -148,8 +156,21 @@ class Daemon:
     def config(self) -> Config:
         return self.loaded.config
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether a signal ended it."""
+        return self._stop.is_set()
+
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, drain, stop."""
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async with anyio.create_task_group() as whole:
+                with anyio.CancelScope() as self._starting:
+                    whole.start_soon(self._mind, signals, whole)
+                    await self._run()
+                whole.cancel_scope.cancel()
+
+    async def _run(self) -> None:
         async with AsyncExitStack() as stack:
             state = StateDb(state_db(self.loaded.data_dir))
             stack.callback(state.close)
@@ -167,6 +188,29 @@ class Daemon:
                 await self._serve()
                 await self._delivery.stop()
                 tasks.cancel_scope.cancel()
+
+    async def _mind(self, signals: AsyncIterator[signal.Signals], tasks: TaskGroup) -> None:
+        """Do what signals ask for, from the first moment to the last: none has its default effect."""
+        async for received in signals:
+            if received == signal.SIGHUP:
+                if self._not_ready is None:
+                    tasks.start_soon(self._reload_on_signal)
+                else:
+                    self._reload_due = True  # at the end of the start; while stopping it is too late
+            elif not self._stop.is_set():
+                self._stop.set()
+                if self._not_ready == "starting":
+                    self._starting.cancel()
+
+    async def _reload_on_signal(self) -> None:
+        self._delivery.reopen()
+        try:
+            self._log.info("reloaded", **await self.reload())
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error("not reloaded: the configuration is wrong", problem=str(problem))
+        except OSError as error:
+            self._log.error("not reloaded", problem=str(error))
 
     def _plugin_env(self, name: str) -> PluginEnv:
         return PluginEnv(
@@ -231,36 +275,29 @@ class Daemon:
         """From the first request that is taken to the last that is answered."""
         await self._delivery.ready()
         listen = [parse_listen(self._options.listen or self.config.http.listen)]
-        # The signals are waited for before anybody is told that we run: none is lost in between.
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async with (
-                serve_control(self.loaded.data_dir / SOCKET, self, self._log),
-                serve(self._ingest, listen) as bound,
-            ):
-                self._bound = bound
-                self._not_ready = None
-                calm_garbage_collector()
-                addresses = [str(address) for address in bound]
-                self._log.info("started", listen=addresses, data=str(self.loaded.data_dir))
-                sys.stdout.write(banner(self.loaded, bound))
-                sys.stdout.flush()
-                await self._until_stopped(signals)
-                self._not_ready = "stopping"
-                self._log.info("stopping: finishing the requests that are being answered")
-
-    async def _until_stopped(self, signals: AsyncIterator[signal.Signals]) -> None:
-        async for received in signals:
-            if received != signal.SIGHUP:
-                return
-            self._delivery.reopen()
-            try:
-                self._log.info("reloaded", **await self.reload())
-            except ConfigError as error:
-                for problem in error.problems:
-                    self._log.error("not reloaded: the configuration is wrong", problem=str(problem))
+        async with (
+            serve_control(self.loaded.data_dir / SOCKET, self, self._log),
+            serve(self._ingest, listen) as bound,
+        ):
+            self._bound = bound
+            self._not_ready = None
+            calm_garbage_collector()
+            addresses = [str(address) for address in bound]
+            self._log.info("started", listen=addresses, data=str(self.loaded.data_dir))
+            sys.stdout.write(banner(self.loaded, bound))
+            sys.stdout.flush()
+            if self._reload_due:
+                await self._reload_on_signal()
+            await self._stop.wait()
+            self._not_ready = "stopping"
+            self._log.info("stopping: finishing the requests that are being answered")
 
     async def _stop_chains(self) -> None:
-        await self._chains.shutdown()
+        try:
+            await self._chains.shutdown()
+        except HookError as error:
+            # Everything durable is in the log already: no reason to call the whole stop a failure.
+            self._log.warning("a hook did not stop well", problem=str(error))
 
     # -- the control API ---------------------------------------------------------------------------------
 
@@ -330,10 +367,10 @@ class Daemon:
                 new = [name for name in chains.routes() if name not in self._mounted]
                 restart += [f"hooks.{name}: its HTTP routes" for name in new]
                 await self._delivery.apply(config)
-            except (HookError, DestinationError):
+            except (HookError, DestinationError, StateError):
                 await chains.shutdown(keep=self._chains)
                 raise
-        except (HookError, DestinationError) as error:
+        except (HookError, DestinationError, StateError) as error:
             raise ConfigError([Problem(str(error))]) from error
         return chains
 

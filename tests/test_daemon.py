@@ -206,3 +206,41 @@ async def test_a_hook_that_cannot_start_refuses_the_reload_and_everything_goes_o
         status = await ask(daemon, "status")
         assert set(status["destinations"]) == {"copy"}
         assert await daemon.stop() == 0
+
+
+async def test_a_request_that_has_begun_is_answered_however_often_the_daemon_is_told_to_stop(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+        body = json.dumps({"event": "A", "userId": "u1", "messageId": "m1"}).encode()
+        authorization = key_header("wk_daemon_website")["Authorization"]
+        fields = ("Host: x", f"Authorization: {authorization}", f"Content-Length: {len(body)}", "", "")
+        head = "\r\n".join(("POST /v1/track HTTP/1.1", *fields))
+        port = int(daemon.url.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as client:
+            await client.send(head.encode() + body[:10])
+            # The daemon has read what was sent once it answers another request on a later connection.
+            assert await post(daemon, {"event": "B", "userId": "u1"}) == 200
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+                daemon.signal(number)
+            await client.send(body[10:])
+            answer = await client.receive()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert await daemon.stop() == 0
+        assert {line["messageId"] for line in daemon.lines("received")} >= {"m1"}
+
+
+async def test_a_lost_state_db_is_told_loudly_with_what_it_means_for_each_destination(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+        await post(daemon, {"event": "A", "userId": "u1"})
+        await daemon.wait_for("events", 1)
+        assert await daemon.stop() == 0
+        assert "state.db is new" not in daemon.log()
+        for path in daemon.data.glob("state.db*"):
+            path.unlink()
+        await daemon.start()
+        assert await daemon.stop() == 0
+        told = [json.loads(line) for line in daemon.log().splitlines() if "state.db is new" in line]
+        assert [(line["destination"], line["events_before"], line["level"]) for line in told] == [
+            ("copy", 1, "warning")
+        ]

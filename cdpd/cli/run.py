@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -45,6 +46,8 @@ def run(
             parse_listen(listen)
         except ValueError as error:
             raise CommandError(f"--listen: {error}", USAGE) from None
+    # Nothing is loaded yet that a reload could change; the daemon minds its signals from its first moment on.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from cdpd.daemon import RunOptions
     from cdpd.daemon import run as run_daemon
 

@@ -140,13 +140,17 @@ class Consumer:
         now = clock.monotonic()
         position = (oldest.position if oldest else self._window.read_to).offset
         since = health.paused_since if health.paused is not None else health.failing_since
+        state = {
+            "well": "running",
+            "failing": "retrying",
+            "away": "retrying",
+            "limited": "retrying",
+        }.get(health.state(now), "paused")
+        problem = health.last_error if health.state(now) != "well" else None
+        if self._keeper.problem is not None:
+            state, problem = "waiting", self._keeper.problem
         return {
-            "state": {
-                "well": "running",
-                "failing": "retrying",
-                "away": "retrying",
-                "limited": "retrying",
-            }.get(health.state(now), "paused"),
+            "state": state,
             "position": position,
             "lag_events": max(self._wiring.events.end.offset - position, 0),
             "lag_seconds": max(clock.now_ms() - oldest.at_ms, 0) // 1000 if oldest else 0,
@@ -155,7 +159,7 @@ class Consumer:
             "delivered": int(self._wiring.metrics.get(names.DELIVERED, self.name)),
             "parked": self._keeper.parked,
             "failing_since_ms": None if since is None else clock.now_ms() - round((now - since) * 1000),
-            "problem": health.last_error if health.state(now) != "well" else None,
+            "problem": problem,
             "last_error": health.last_error or None,
         }
 

@@ -32,7 +32,7 @@ from cdpd.delivery.state import Moment, StateDb
 from cdpd.delivery.waiting import first_of
 from cdpd.destinations.contract import Destination, DestinationConfig, DestinationEnv
 from cdpd.event import BEGINNING, Position
-from cdpd.log.errors import LogError
+from cdpd.log.errors import InvalidCursor, LogError
 from cdpd.log.folder import StreamFolder
 from cdpd.log.stream import Stream
 from cdpd.metrics import Metrics
@@ -209,7 +209,18 @@ class Delivery:
         start = slot.config.start
         cursor = DeliveryCursor(await self._start(start))
         await self._state.commit(Moment(name, cursor, self._clock.now_ms()))
-        self._log.info("new destination", destination=name, starts_at=start, offset=cursor.low.offset)
+        before = cursor.low.offset - self._events.begin if start != "beginning" else 0
+        after = self._events.end.offset - max(cursor.low.offset, self._events.begin)
+        log = self._log.bind(destination=name, starts_at=start, events_before=before, events_after=after)
+        if self._state.created and not self._ready.is_set() and before + after:
+            # Either the first destination ever beside an older archive, or the cursors are lost.
+            log.warning(
+                "state.db is new, but the archive is not: where the destinations were is not known. If state.db was "
+                "lost, events_before of them may never be sent to this one, and events_after may be sent again; "
+                "restore state.db, or name another place with `from` under a new name of the destination"
+            )
+        else:
+            log.info("new destination")
         return cursor
 
     async def _start(self, start: str) -> Position:
@@ -237,7 +248,11 @@ class Delivery:
                         return
                     except LogError as error:
                         slot.problem = str(error)
-                        log.error("the destination cannot read the log and has stopped", problem=str(error))
+                        if isinstance(error, InvalidCursor):
+                            slot.problem += (
+                                ". To begin anew, rename the destination: a new name starts at its `from`"
+                            )
+                        log.error("the destination cannot read the log and has stopped", problem=slot.problem)
                         return
                     except Exception as error:  # noqa: BLE001 - a stranger's code must not end its neighbours
                         failures += 1

@@ -64,6 +64,8 @@ class Keeper:
         """The cursor as stored."""
         self.parked = state.parked_count(name)
         """How many events are parked."""
+        self.problem: str | None = None
+        """Why the cursor cannot be stored at present."""
         self._name = name
         self._state = state
         self._clock = clock
@@ -103,9 +105,11 @@ class Keeper:
                 await self._state.commit(moment)
                 break
             except StateError as error:
+                self.problem = str(error)
                 self._voice.tell("state", "the cursor cannot be stored; trying again", problem=str(error))
             await self._clock.sleep(_COMMIT_AGAIN)
         self.committed = cursor
+        self.problem = None
         if parked or unparked:
             self.parked = self._state.parked_count(self._name)
             if self._strict:

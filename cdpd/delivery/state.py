@@ -126,6 +126,8 @@ class StateDb:
         self.path = path
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._writes = 0
+        self.created = False
+        """Whether there was no such file before."""
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
@@ -133,7 +135,10 @@ class StateDb:
             self._reading = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             self._prepare()
         except sqlite3.Error as error:
-            raise StateError(f"{path} cannot be used: {error}") from error
+            raise StateError(
+                f"{path} cannot be used: {error}. Restore it from a backup, or move it away: then every destination "
+                "begins anew, at its `from`"
+            ) from error
         except StateError:
             raise
         except OSError as error:
@@ -152,6 +157,7 @@ class StateDb:
                 "upgrade, or use another data folder"
             )
         if version == 0:
+            self.created = True
             self._db.executescript(f"begin; {_SCHEMA} pragma user_version = {VERSION}; commit;")
 
     # -- reading -----------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class Tracking:
         try:
             await self._append(lines, settings.config_id)
         except AppendFailed as error:
-            self._log.error("events could not be stored; their sender was told to try again", exc_info=error)
+            # The log itself tells of it, once: on a full disk every request comes here.
             raise Refused(
                 503,
                 "log_unavailable",
