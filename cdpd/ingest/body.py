@@ -39,6 +39,14 @@ async def read_body(request: Request, charge: Charge, limit: int) -> bytes:
     an encoding that we do not know, 503 when too much is in flight. Raises ConnectionError where the client
     goes away.
     """
+    coding = request.headers.get("transfer-encoding", "chunked").strip().lower()
+    if coding != "chunked":
+        raise Refused(
+            415,
+            "unsupported_encoding",
+            f"Transfer-Encoding {coding!r} is not known here: send chunked",
+            close=True,
+        )
     inflate = _inflater(request.headers.get("content-encoding", ""))
     waits = request.body is None
     if waits:

@@ -118,6 +118,17 @@ async def test_chunked_bodies_are_taken_and_bounded() -> None:
         assert b"too_large" in answer
 
 
+async def test_a_transfer_coding_that_we_do_not_know_is_415_and_not_taken_for_the_body() -> None:
+    async with running() as server:
+        packed = gzip.compress(BODY)
+        head = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n"
+        head += b"Authorization: Basic V1JJVEVLRVk6\r\n\r\n"
+        answer = await server.raw(head + b"%x\r\n" % len(packed) + packed + b"\r\n0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 415 ")
+        assert b"unsupported_encoding" in answer
+        assert server.events == []
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_broken_chunks_are_the_senders_mistake(at_once: bool) -> None:
     async with running() as server:
