@@ -23,7 +23,7 @@ def ready_body(request: Request, charge: Charge, limit: int) -> bytes | None:
     Raises Refused as read_body does.
     """
     body = request.body
-    if body is None or "content-encoding" in request.headers:
+    if body is None or "content-encoding" in request.headers or "transfer-encoding" in request.headers:
         return None
     if len(body) > limit:
         raise too_large("the body", limit)
