@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import anyio.lowlevel
 import structlog
 
 from cdpd.clock import Clock
+from cdpd.foreign import ends_us
+from cdpd.log.errors import LogError
 
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
+FIRST_QUIET: Final = 60.0
+LONGEST_QUIET: Final = 3600.0
+"""Seconds before the same foreseen failure is told again; doubled each time."""
 
 
 async def supervise(
@@ -19,20 +25,60 @@ async def supervise(
     clock: Clock,
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
-    """Run `part` until cancelled. Where it raises, the log tells, and it is run again after 1 to 60 seconds.
+    """Run `part` until cancelled. Where it raises or returns, the log tells, and it is run again after 1 to 60 s.
 
-    What the part works on is on disk: running it again goes on from there.
+    What the part works on is on disk: running it again goes on from there. A LogError says itself what is to be
+    done: it is told without a traceback, and while it stays the same after 1 to 60 minutes only.
     """
     wait = FIRST_WAIT
+    told = _Told(clock)
     while True:
         begun = clock.monotonic()
+        failure: BaseException | None = None
         try:
             await part()
-            return
-        except Exception:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException as error:
             # A fault here must not stop ingest: what comes in is durable, and this part reads it later.
-            if clock.monotonic() - begun > LONGEST_WAIT:
-                wait = FIRST_WAIT
-            log.exception(f"the {name} failed; it is started again", again_in_seconds=wait)
+            if ends_us(error):
+                raise
+            failure = error
+        if clock.monotonic() - begun > LONGEST_WAIT:
+            wait = FIRST_WAIT
+            told = _Told(clock)
+        if isinstance(failure, LogError):
+            if told.due(str(failure)):
+                text = f"the {name} cannot go on; it is tried again"
+                log.error(text, error=str(failure), again_in_seconds=wait)
+        else:
+            told = _Told(clock)
+            text = f"the {name} failed; it is started again"
+            if failure is None:
+                log.error(text, error="it ended by itself", again_in_seconds=wait)
+            else:
+                log.error(text, exc_info=failure, again_in_seconds=wait)
+        failure = None
         await clock.sleep(wait)
         wait = min(wait * 2, LONGEST_WAIT)
+
+
+class _Told:
+    """When a text was told last, so that it is not told too often."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._text: str | None = None
+        self._next = 0.0
+        self._quiet = FIRST_QUIET
+
+    def due(self, text: str) -> bool:
+        """Whether to tell it now; then it counts as told."""
+        now = self._clock.monotonic()
+        if text != self._text:
+            self._text, self._quiet = text, FIRST_QUIET
+        elif now < self._next:
+            return False
+        else:
+            self._quiet = min(self._quiet * 2, LONGEST_QUIET)
+        self._next = now + self._quiet
+        return True
