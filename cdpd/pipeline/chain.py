@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from cdpd.config.model import Config
 from cdpd.config.plugin_options import Catalogue
-from cdpd.pipeline.instance import HookError, Instance, make_instance
+from cdpd.foreign import ends_us
+from cdpd.pipeline.instance import RAISED, HookError, Instance, make_instance
 from cdpd.plugins import PluginEnv, Source
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class Chains:
                     result = instance.startup()
                     if inspect.isawaitable(result):
                         await result
-            except Exception as error:
+            except BaseException as error:
+                if ends_us(error):
+                    raise
                 await _stop(begun)
                 reason = f"{type(error).__name__}: {error}"
                 raise HookError(f"hook {instance.name!r} did not start: {reason}") from error
@@ -96,7 +99,7 @@ class Chains:
     async def shutdown(self, keep: Chains | None = None) -> None:
         """Stop every running instance, last started first, but those that `keep` has too.
 
-        All are stopped, even where one fails; then raises HookError.
+        All are stopped: one that fails is warned of, by its name, and keeps no other running.
         """
         kept = {id(instance) for instance in keep.instances.values()} if keep is not None else set()
         await _stop([i for i in self.instances.values() if i.started and id(i) not in kept])
@@ -109,7 +112,7 @@ class Chains:
                 continue
             try:
                 routes = list(instance.routes() or ())
-            except Exception as error:
+            except RAISED as error:
                 reason = f"{type(error).__name__}: {error}"
                 raise HookError(f"hook {instance.name!r} cannot say its routes: {reason}") from error
             if routes:
@@ -118,7 +121,7 @@ class Chains:
 
 
 async def _stop(instances: list[Instance]) -> None:
-    failures: list[tuple[Instance, Exception]] = []
+    """Stop them, last first. A failure is told and nothing more: what is durable is in the log already."""
     for instance in reversed(instances):
         instance.started = False
         if instance.shutdown is None:
@@ -127,8 +130,8 @@ async def _stop(instances: list[Instance]) -> None:
             result = instance.shutdown()
             if inspect.isawaitable(result):
                 await result
-        except Exception as error:  # noqa: BLE001 - one plugin's trouble must not keep the others running
-            failures.append((instance, error))
-    if failures:
-        told = "; ".join(f"{i.name!r}: {type(error).__name__}: {error}" for i, error in failures)
-        raise HookError(f"hooks did not stop cleanly: {told}") from failures[0][1]
+        except BaseException as error:
+            if ends_us(error):
+                raise
+            problem = f"{type(error).__name__}: {error}"
+            instance.log.warning("a hook did not stop well", plugin=instance.name, problem=problem)

@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 
 from cdpd.clock import Clock
+from cdpd.foreign import ends_us
 
 GRACE: Final = 10.0
 """Seconds that work under way gets when its caller is cancelled: a dead disk may never answer."""
@@ -25,18 +26,22 @@ class Finishing:
         """Run it to its end. Raises what it raises; cancelled, it ends before this does, or is given up."""
         finishing, giving_up = anyio.CancelScope(shield=True), anyio.CancelScope(shield=True)
         finished = anyio.Event()
-        failure: Exception | None = None
+        failure: BaseException | None = None
 
         async def finish() -> None:
             nonlocal failure
-            with finishing:
-                try:
-                    await work()
-                except Exception as error:  # noqa: BLE001 - raised below, outside the task group's wrapping
-                    failure = error
-            self.given_up = finishing.cancelled_caught
-            giving_up.cancel()
-            finished.set()
+            try:
+                with finishing:
+                    try:
+                        await work()
+                    except BaseException as error:
+                        if ends_us(error):
+                            raise
+                        failure = error  # raised below, outside the task group's wrapping
+            finally:  # whatever came out: the caller waits for it
+                self.given_up = finishing.cancelled_caught
+                giving_up.cancel()
+                finished.set()
 
         async def give_up() -> None:
             with giving_up:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pluggy
+import structlog
 from msgspec import Struct
 from pluggy import HookImpl
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 _SPECS: Final = tuple(name for name in vars(hookspecs) if name.startswith("cdpd_"))
 _MAY_BE_ASYNC: Final = ("cdpd_prepare", "cdpd_startup", "cdpd_shutdown")
 
+RAISED: Final = (Exception, SystemExit, asyncio.CancelledError)
+"""What a stranger's code that does not wait may raise; cancelling us is never behind it."""
+
 
 class HookError(Exception):
     """A plugin that cannot be used: which one, why, and what to do. Found when a chain is built or started."""
@@ -38,6 +43,7 @@ class Instance(Struct, eq=False):
     """The plugin's name among the installed ones (`use`, or the instance's own)."""
     options: dict[str, Any]
     plugin: Any
+    log: structlog.typing.FilteringBoundLogger
     startup: Callable[[], Awaitable[None] | None] | None = None
     shutdown: Callable[[], Awaitable[None] | None] | None = None
     prepare: Callable[[Sequence[Event], Source], Awaitable[None] | None] | None = None
@@ -56,7 +62,7 @@ def make_instance(
     where = f"hook {name!r} of {found.distribution}"
     try:
         plugin_class = found.load()
-    except Exception as error:
+    except RAISED as error:
         raise HookError(f"{where} cannot be loaded: {_reason(error)}") from error
     if not (isinstance(plugin_class, type) and issubclass(plugin_class, Plugin)):
         raise HookError(f"{where} is no plugin: a class on cdpd.plugins.Plugin is expected")
@@ -64,17 +70,18 @@ def make_instance(
         config = msgspec.convert(options, plugin_class.Config, dec_hook=decode)
     except msgspec.ValidationError as error:
         raise HookError(f"[hooks.{name}]: {error}") from error
+    own = env(name)
     try:
-        plugin = plugin_class(config, env(name))
-    except Exception as error:
+        plugin = plugin_class(config, own)
+    except RAISED as error:
         raise HookError(f"{where} cannot be made: {_reason(error)}") from error
-    instance = Instance(name, kind, options, plugin)
+    instance = Instance(name, kind, options, plugin, own.log)
     for spec, call in _hooks(plugin, where).items():
         setattr(instance, spec.removeprefix("cdpd_"), call)
     return instance
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 

@@ -16,6 +16,7 @@ import anyio
 from cdpd.clock import Clock
 from cdpd.config.model import PipelineConfig
 from cdpd.event import Event, Violation
+from cdpd.foreign import ends_us
 from cdpd.hookspecs import Discard, Retry
 from cdpd.pipeline.chain import Chain, Chains, Instance
 from cdpd.pipeline.discarded import Ended
@@ -101,12 +102,15 @@ class Passage:
                 await self._prepare(hook, events, chain)
             except Retry as error:
                 raise AskAgain(hook.name, str(error) or "it asked to be called again") from error
-            except Exception as error:  # noqa: BLE001 - a stranger's code; told, counted, kept with the event
+            except BaseException as error:
+                if ends_us(error):
+                    raise
+                # A stranger's code may raise anything: it is told, counted, kept with the event.
                 return await self._without_the_bad(hook, events, chain, error)
         return await self._each(hook, events, chain)
 
     async def _without_the_bad(
-        self, hook: Instance, events: list[Event], chain: Chain, error: Exception
+        self, hook: Instance, events: list[Event], chain: Chain, error: BaseException
     ) -> list[Event]:
         """After a failed cdpd_prepare: find the event that it failed for, by halves, and go on with the rest."""
         if len(events) == 1:
@@ -132,7 +136,7 @@ class Passage:
         limit = self._options.prepare_timeout
         began = self._pace.monotonic()
         late = False
-        failure: Exception | None = None
+        failure: BaseException | None = None
 
         async def alarm() -> None:
             nonlocal late
@@ -144,8 +148,10 @@ class Passage:
             both.start_soon(alarm)
             try:
                 await result
-            except Exception as error:  # noqa: BLE001 - raised below, outside the task group's wrapping
-                failure = error
+            except BaseException as error:
+                if ends_us(error):
+                    raise
+                failure = error  # raised below, outside the task group's wrapping
             both.cancel_scope.cancel()
         self.seconds[hook.name] += self._pace.monotonic() - began
         if failure is not None:
@@ -182,7 +188,10 @@ class Passage:
                     failed_before = self.rows[hook.name] = 0
             except Retry as error:
                 raise AskAgain(hook.name, str(error) or "it asked to be called again") from error
-            except Exception as error:  # noqa: BLE001 - a stranger's code; told, counted, kept with the event
+            except BaseException as error:
+                if ends_us(error):
+                    raise
+                # A stranger's code may raise anything: it is told, counted, kept with the event.
                 self._failed(hook, event, error)
                 failed_before = 1
             now = monotonic()
@@ -213,7 +222,7 @@ class Passage:
             raise TypeError(f"cdpd_filter returned {discard!r}: a Discard of texts, or None, is expected")
         self._end(event, hook.name, discard.code, discard.message, bool(discard.record))
 
-    def _failed(self, hook: Instance, event: Event, error: Exception) -> None:
+    def _failed(self, hook: Instance, event: Event, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}"
         row = self.rows[hook.name] = self.rows.get(hook.name, 0) + 1
         if row >= self._options.stop_after_failures:

@@ -20,6 +20,7 @@ from cdpd.clock import Clock
 from cdpd.config.model import PipelineConfig
 from cdpd.control.contract import DiscardedFilter
 from cdpd.event import BEGINNING, Event, Position
+from cdpd.foreign import ends_us
 from cdpd.log.errors import AppendFailed, LogError
 from cdpd.log.frame import Cursor
 from cdpd.log.reader import Reader, Slice
@@ -93,8 +94,9 @@ class Pipeline:
         """
         try:
             await self._run()
-        except Exception as error:
-            self._say("failed", f"{type(error).__name__}: {error}")
+        except BaseException as error:
+            if not ends_us(error):
+                self._say("failed", f"{type(error).__name__}: {error}")
             raise
 
     async def apply(self, chains: Chains, config_id: int, options: PipelineConfig) -> None:
@@ -328,7 +330,10 @@ class Pipeline:
                 began = self._pace.monotonic()
                 try:
                     hook.committed(some, position)
-                except Exception as error:  # noqa: BLE001 - the events are durable; only the plugin missed it
+                except BaseException as error:
+                    if ends_us(error):
+                        raise
+                    # The events are durable; only the plugin missed it.
                     self._metrics.add(HOOK_FAILURES, hook.name)
                     reason = f"{type(error).__name__}: {error}"
                     self._watch.warn("cdpd_committed of a hook failed", hook.name, error=reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -208,12 +209,47 @@ async def test_a_failed_start_stops_what_it_started_and_nothing_else(rig: Rig) -
     assert before.instances["a"].started
 
 
-async def test_a_failed_stop_does_not_keep_the_others_running(rig: Rig) -> None:
-    chains = lively(rig, a={}, b={"fails": "stop"}, c={})
+def stops_not_well(rig: Rig) -> list[tuple[str, str]]:
+    return [
+        (details["plugin"], details["problem"])
+        for level, text, details in rig.told.entries
+        if (level, text) == ("warning", "a hook did not stop well")
+    ]
+
+
+async def test_each_failed_stop_is_warned_of_and_does_not_keep_the_others_running(rig: Rig) -> None:
+    chains = lively(rig, a={}, b={"fails": "stop"}, c={}, d={"fails": "stop"})
     await chains.startup()
-    with pytest.raises(HookError, match="'b': OSError: it broke"):
-        await chains.shutdown()
+    await chains.shutdown()
+    assert Lively.told[4:] == ["stop d", "stop c", "stop b", "stop a"]
+    assert stops_not_well(rig) == [("d", "OSError: it broke"), ("b", "OSError: it broke")]
+
+
+async def test_a_failed_start_is_told_even_where_stopping_the_others_fails_too(rig: Rig) -> None:
+    chains = lively(rig, a={"fails": "stop"}, b={"fails": "start"})
+    with pytest.raises(HookError, match="hook 'b' did not start: OSError: it broke"):
+        await chains.startup()
+    assert stops_not_well(rig) == [("a", "OSError: it broke")]
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), asyncio.CancelledError("own")])
+async def test_a_hook_that_exits_or_cancels_itself_while_starting_or_stopping_only_fails(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    chains = lively(rig, a={}, b={}, c={})
+    await chains.startup()
+
+    def tell(self: Lively, what: str) -> None:
+        self.told.append(f"{what} {self.env.name}")
+        if self.env.name == "b":
+            raise failure
+
+    monkeypatch.setattr(Lively, "tell", tell)
+    await chains.shutdown()
     assert Lively.told[3:] == ["stop c", "stop b", "stop a"]
+    with pytest.raises(HookError, match=f"hook 'b' did not start: {type(failure).__name__}: "):
+        await lively(rig, a={}, b={}).startup()
+    assert [name for name, _ in stops_not_well(rig)] == ["b"]
 
 
 def test_a_source_with_hooks_of_its_own_uses_these_instead(rig: Rig) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
@@ -13,7 +15,7 @@ from tests.clock import FakeClock
 class Work:
     """Waits until it is let go on."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: BaseException | None = None) -> None:
         self.begun, self.may_end = anyio.Event(), anyio.Event()
         self.ended = False
         self.failure = failure
@@ -31,6 +33,14 @@ async def test_what_it_raises_comes_out_as_it_is() -> None:
     work.may_end.set()
     with pytest.raises(OSError, match="no"):
         await Finishing(FakeClock()).run(work)
+
+
+@pytest.mark.parametrize("failure", [asyncio.CancelledError(), SystemExit(3)])
+async def test_work_that_cancels_itself_or_exits_holds_nobody_up(failure: BaseException) -> None:
+    clock, work = FakeClock(), Work(failure)
+    work.may_end.set()
+    with anyio.fail_after(5), pytest.raises(type(failure)):  # it would hang for ever
+        await Finishing(clock).run(work)
 
 
 @pytest.mark.parametrize("failure", [None, OSError("no")])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -313,6 +314,71 @@ async def test_a_failing_hook_costs_only_its_event(rig: Rig, picky: type[Picky],
     assert rig.metrics.get(HOOK_FAILURES, "picky") == 2
     assert rig.metrics.get(DISCARDED, "website", "picky", "hook_error") == 2
     assert rig.told.texts("warning") == ["a hook failed; the event went to discarded"], "not one for each"
+
+
+async def cancelled_future() -> None:
+    """What a library does that cancels a future of its own and waits for it."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+def exits() -> None:
+    sys.exit(3)
+
+
+def cancels() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("hook", ["prepare", "validate", "enrich", "filter", "committed"])
+@pytest.mark.parametrize(("end", "reason"), [(exits, "SystemExit: 3"), (cancels, "CancelledError: ")])
+async def test_a_hook_that_exits_or_cancels_itself_only_fails(
+    rig: Rig, hook: str, end: Callable[[], None], reason: str
+) -> None:
+    class Ending(Plugin):
+        def may_end(self, where: str, *events: Event) -> None:
+            if hook == where and any(event.message_id == "1" for event in events):
+                end()
+
+        @hookimpl
+        async def cdpd_prepare(self, events: Sequence[Event]) -> None:
+            await checkpoint()
+            if end is cancels and hook == "prepare" and any(event.message_id == "1" for event in events):
+                await cancelled_future()
+            self.may_end("prepare", *events)
+
+        @hookimpl
+        def cdpd_validate(self, event: Event) -> None:
+            self.may_end("validate", event)
+
+        @hookimpl
+        def cdpd_enrich(self, event: Event) -> None:
+            self.may_end("enrich", event)
+
+        @hookimpl
+        def cdpd_filter(self, event: Event) -> None:
+            self.may_end("filter", event)
+
+        @hookimpl
+        def cdpd_committed(self, events: Sequence[Event]) -> None:
+            self.may_end("committed", *events)
+
+    with anyio.fail_after(20):  # it would hang, or end the process
+        async with running(rig, rig.chains(only("ending"), {"ending": Ending})) as pipeline:
+            for start in (0, 3):
+                await append(rig, 3, start=start)
+                await rig.until_handled()
+            assert pipeline.status()["state"] == "running"
+    assert rig.metrics.get(HOOK_FAILURES, "ending") == 1
+    if hook == "committed":
+        assert ids(rig) == ["0", "1", "2", "3", "4", "5"]
+        assert rig.told.texts("warning") == ["cdpd_committed of a hook failed"]
+    else:
+        assert ids(rig) == ["0", "2", "3", "4", "5"]
+        [away] = rig.turned_away()
+        assert (away["by"], away["code"], away["message"]) == ("ending", "hook_error", reason)
+        assert "Traceback" in away["traceback"]
 
 
 async def test_a_failed_prepare_is_narrowed_down_by_halves(rig: Rig, picky: type[Picky]) -> None:
