@@ -21,7 +21,7 @@ from cdpd.config.duration import parse_duration
 from cdpd.event import BEGINNING, Event, Position, Received
 from cdpd.hooks.seen.store import MAX_WINDOW_MS, SLACK_MS, SeenStore
 from cdpd.hookspecs import Discard, Retry, hookimpl
-from cdpd.log.errors import InvalidCursor, LogError
+from cdpd.log.errors import Damage, InvalidCursor, LogError
 from cdpd.log.files import OsFiles
 from cdpd.log.reader import Frame, Slice
 from cdpd.plugins import Plugin, PluginEnv
@@ -82,11 +82,25 @@ class Dedup(Plugin):
             await self._catch_up()
         except (LogError, OSError) as error:
             # Events are still to be taken in: only the pipeline waits (see cdpd_prepare).
-            self.env.log.error("dedup cannot catch up with events yet", error=str(error))
+            self.env.log.error("dedup cannot catch up with events yet", error=self._advised(error))
 
     @hookimpl
     def cdpd_shutdown(self) -> None:
-        self._store.close()
+        try:
+            self._store.close()
+        except OSError as error:
+            # The next start makes the store again, should it have to: no reason to call a stop a failure.
+            text = "dedup cannot leave its store as cleanly stopped; the next start may read events again"
+            self.env.log.warning(text, error=str(error))
+
+    def _advised(self, error: LogError | OSError) -> str:
+        """What went wrong, with the ways out where it will not go away by itself."""
+        if not isinstance(error, Damage):
+            return str(error)
+        return (
+            f"{error}. To go on, restore {error.path.name} from a backup, or take {self.env.name!r} out of "
+            "`hooks` in [pipeline] (and in [sources]) until then, and `cdpd reload`"
+        )
 
     async def _catch_up(self) -> None:
         """Take in what is in `events` beyond the store's position. Raises LogError, OSError."""
@@ -148,7 +162,7 @@ class Dedup(Plugin):
             try:
                 await self._catch_up()
             except (LogError, OSError) as error:
-                raise Retry(f"it cannot catch up with events: {error}") from error
+                raise Retry(f"it cannot catch up with events: {self._advised(error)}") from error
         here: set[bytes] = set()
         for start in range(0, len(events), _AT_ONCE):
             self._look_up(events[start : start + _AT_ONCE], here, begin=not start)

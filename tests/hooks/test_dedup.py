@@ -15,6 +15,7 @@ from cdpd.config.shape import check_shape
 from cdpd.event import Event
 from cdpd.hooks.dedup import Dedup
 from cdpd.hookspecs import Discard, hookimpl
+from cdpd.log.segment import SUFFIX
 from cdpd.metrics import DISCARDED
 from cdpd.plugins import Plugin
 from tests.clock import FakeClock
@@ -225,6 +226,55 @@ async def test_a_reload_to_another_window_keeps_what_is_in_it(tmp_path: Path, cl
         await after.shutdown()
         assert ids(rig) == ["m", "n"]
         assert folders() == {"window-7200000"}, "what nobody needs any more is gone"
+
+
+async def test_a_stop_that_cannot_leave_its_mark_is_warned_of_and_loses_no_id(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Rig(tmp_path, clock=clock).opened() as rig:
+        chains = rig.chains(chain())
+        await chains.startup()
+        await receive(rig, "a")
+        [window] = (tmp_path / "plugins" / "dedup").iterdir()
+        (window / "clean.new").mkdir()  # nothing can be written there now
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.pipeline(chains).run)
+            await rig.until_handled()
+            tasks.cancel_scope.cancel()
+        [dedup] = [hook for hook in chains.instances.values() if hook.name == "dedup"]
+        dedup.plugin.cdpd_shutdown()
+        [warning] = rig.told.texts("warning")
+        assert "cannot leave its store as cleanly stopped" in warning
+        await receive(rig, "a", "b")
+        await rig.handle_all(chain())
+        assert ids(rig) == ["a", "b"]
+
+
+async def test_a_damaged_log_is_told_with_the_ways_out_of_it(tmp_path: Path, clock: FakeClock) -> None:
+    async with Rig(tmp_path, clock=clock).opened() as rig:
+        await receive(rig, "a")
+        await rig.handle_all(chain("spec"))
+        [segment] = (tmp_path / "log" / "events").glob(f"*{SUFFIX}")
+        whole = segment.read_bytes()
+        segment.write_bytes(whole[:-8] + bytes(8))
+        chains = rig.chains(chain())
+        await chains.startup()
+        pipeline = rig.pipeline(chains)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(pipeline.run)
+            await receive(rig, "b")
+            while pipeline.status()["state"] != "waiting":
+                await anyio.lowlevel.checkpoint()
+            reason = pipeline.status()["reason"]
+            assert "damaged log" in reason
+            assert f"restore {segment.name} from a backup" in reason
+            assert "take 'dedup' out of `hooks` in [pipeline]" in reason
+            segment.write_bytes(whole)  # the first of the ways out
+            await clock.advance(1)
+            await rig.until_handled()
+            tasks.cancel_scope.cancel()
+        await chains.shutdown()
+        assert ids(rig) == ["a", "b"]
 
 
 @pytest.mark.parametrize("window", ["0s", "59s", "701d", "yesterday", "forever"])

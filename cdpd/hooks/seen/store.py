@@ -225,7 +225,12 @@ class SeenStore:
         self.position = position
 
     def close(self) -> None:
-        """Leave it so that it can be believed even after another start of the machine. Raises OSError."""
+        """Leave it so that it can be believed even after another start of the machine. Raises OSError.
+
+        However it comes out the store is closed then; closing it again does nothing.
+        """
+        if self._fd < 0:
+            return
         try:
             if all(table.whole for table in self._searched):
                 place = (self._writes, self.position.epoch, self.position.offset, self.newest_ms)
@@ -241,7 +246,8 @@ class SeenStore:
             table.close()
         self._tables.clear()
         self._searched.clear()
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1  # the number may soon be another file's
+        os.close(fd)
 
     def __len__(self) -> int:
         return sum(map(len, self._searched))
