@@ -37,6 +37,7 @@ from cdpd.log.errors import LogError
 from cdpd.log.stream import Stream
 from cdpd.metrics import Metrics
 from cdpd.secret import secrets_in
+from cdpd.timestamp import format_time
 
 _LAZY: Final = 1.0
 """Seconds after which a cursor that moved only over events for others is stored …"""
@@ -158,7 +159,9 @@ class Consumer:
             "waiting_to_retry": sum(len(group.items) for group in self._lanes.waiting),
             "delivered": int(self._wiring.metrics.get(names.DELIVERED, self.name)),
             "parked": self._keeper.parked,
-            "failing_since_ms": None if since is None else clock.now_ms() - round((now - since) * 1000),
+            "failing_since": None
+            if since is None
+            else format_time(clock.now_ms() - round((now - since) * 1000)),
             "problem": problem,
             "last_error": health.last_error or None,
         }

@@ -176,7 +176,7 @@ class Delivery:
             "waiting_to_retry": 0,
             "delivered": int(self._metrics.get(names.DELIVERED, name)),
             "parked": self._state.parked_count(name),
-            "failing_since_ms": None,
+            "failing_since": None,
             "problem": slot.problem or None,
             "last_error": slot.problem or None,
         }
