@@ -126,7 +126,8 @@ class Dedup(Plugin):
 
     async def _start_over(self) -> None:
         self._store.close()
-        rmtree(self._folder)
+        if self._folder.exists():  # not where the last attempt got no further
+            rmtree(self._folder)
         self._digests.clear()
         self._store = SeenStore.open(self._folder, self.window_ms, OsFiles().boot_id())
         await self._catch_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cdpd.config.model import Config, PipelineConfig
 from cdpd.config.shape import check_shape
 from cdpd.event import Event
 from cdpd.hooks.dedup import Dedup
+from cdpd.hooks.seen.store import SeenStore
 from cdpd.hookspecs import Discard, hookimpl
 from cdpd.log.segment import SUFFIX
 from cdpd.metrics import DISCARDED
@@ -171,6 +173,30 @@ async def test_the_store_of_another_log_is_made_again(tmp_path: Path, clock: Fak
         await rig.handle_all(chain())
         assert ids(rig) == ["b", "c"], "b is in no archive any more"
         assert rig.told.texts("warning") == ["the store of ids is not of this log; it is made again"]
+
+
+async def test_a_full_disk_while_the_store_is_made_again_only_puts_it_off(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Rig(tmp_path, clock=clock).opened() as rig:
+        await receive(rig, "a")
+        await rig.handle_all(chain())
+    shutil.rmtree(tmp_path / "log")
+    opened, may_fail = SeenStore.open.__func__, [False, True, False]  # type: ignore[attr-defined]
+
+    def open_store(cls: type[SeenStore], *args: Any) -> SeenStore:
+        if may_fail.pop(0):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        store: SeenStore = opened(cls, *args)
+        return store
+
+    monkeypatch.setattr(SeenStore, "open", classmethod(open_store))
+    async with Rig(tmp_path, clock=clock).opened() as rig:
+        await receive(rig, "b", "b")
+        with anyio.fail_after(20):  # it would wait for ever
+            await rig.handle_all(chain())
+        assert ids(rig) == ["b"]
+        assert rig.told.texts("error") == ["dedup cannot catch up with events yet"]
 
 
 async def test_a_retried_event_cannot_double_however_long_ago_it_came_in(

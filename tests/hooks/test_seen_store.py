@@ -255,3 +255,15 @@ def test_a_full_disk_is_an_error_that_can_be_tried_again(
     assert len(store) == 5000
     assert all(store.seen(digest, WINDOW) for digest, _ in ids)
     store.close()
+
+
+def test_a_store_that_is_closed_twice_touches_no_file_of_anybody_else(tmp_path: Path) -> None:
+    store = SeenStore.open(tmp_path / "store", WINDOW, BOOT)
+    store.close()
+    others = [os.open(tmp_path / str(n), os.O_RDWR | os.O_CREAT) for n in range(3)]  # its number among them
+    store.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        store.add((), Position(1, 1))
+    for n, fd in enumerate(others):
+        assert os.fstat(fd).st_size == 0, n
+        os.close(fd)
