@@ -293,11 +293,7 @@ class Daemon:
             self._log.info("stopping: finishing the requests that are being answered")
 
     async def _stop_chains(self) -> None:
-        try:
-            await self._chains.shutdown()
-        except HookError as error:
-            # Everything durable is in the log already: no reason to call the whole stop a failure.
-            self._log.warning("a hook did not stop well", problem=str(error))
+        await self._chains.shutdown()  # of those that a reload has brought, not those of the start
 
     # -- the control API ---------------------------------------------------------------------------------
 
@@ -343,10 +339,7 @@ class Daemon:
             for stream in self._streams.all():
                 stream.options = stream_options(loaded.config)
             await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
-            try:
-                await before.shutdown(keep=chains)
-            except HookError as error:
-                self._log.error("a hook that is no longer used did not stop well", problem=str(error))
+            await before.shutdown(keep=chains)
             self._ingest.apply(IngestSettings.of(loaded.config, loaded.config_id))
             self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
             return {

@@ -17,8 +17,8 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "cdpd"
 
-PLAIN: Final = ("event", "section", "clock", "timestamp", "metrics", "secret")
-"""What everybody may know: data, time, counters, secrets."""
+PLAIN: Final = ("event", "section", "clock", "timestamp", "metrics", "secret", "foreign")
+"""What everybody may know: data, time, counters, secrets, how strangers' code is called."""
 ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "event": ("section",),
     "section": (),
@@ -30,6 +30,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "mapping": ("event", "section"),
     "config": ("timestamp", "clock", "secret", "destinations.contract", "discovery"),
     "secret": (),
+    "foreign": (),
     "terminal": (),
     "lines": ("event", "timestamp", "terminal"),
     "ingest": (*PLAIN, "log", "mapping", "config"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -27,6 +26,7 @@ from cdpd.destinations.outcome import (
     TryAgain,
 )
 from cdpd.event import Event
+from cdpd.foreign import ends_us
 from cdpd.section import Section
 
 _KINDS: Final = (Delivered, Skipped, TryAgain, TooLarge, BadEvent, Misconfigured)
@@ -105,13 +105,16 @@ async def _call(
     try:
         with anyio.fail_after(LONGEST_CALL):
             answer = await deliver(Batch([_event(item) for item in items], attempt))
-    except asyncio.CancelledError as error:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
+    except BaseException as error:  # a stranger's code may raise anything; nothing may get lost by it
+        if ends_us(error):
             raise
-        # Somebody inside the destination cancelled itself: that is its fault, not the end of its consumer.
-        sent = Sent([TryAgain("the destination cancelled itself")] * len(items), fault=mask(repr(error)))
-    except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything; nothing may get lost by it
-        sent = _raised(error, len(items), mask)
+        if isinstance(error, Exception):
+            sent = _raised(error, len(items), mask)
+        else:
+            sent = Sent(
+                [TryAgain(f"the destination raised {type(error).__name__}")] * len(items),
+                fault=mask(repr(error)),
+            )
     else:
         sent = _answered(answer, len(items))
     sent.outcomes = [_masked(outcome, mask) for outcome in sent.outcomes]

@@ -349,7 +349,7 @@ async def test_skipped_events_are_counted_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", ["raises", "too few", "too many", "nothing", "no outcomes", "cancels itself"]
+    "fault", ["raises", "too few", "too many", "nothing", "no outcomes", "exits", "cancels itself"]
 )
 async def test_a_fault_of_the_destination_is_loud_and_loses_nothing(tmp_path: Path, fault: str) -> None:
     rig = Rig(tmp_path)
@@ -367,6 +367,8 @@ async def test_a_fault_of_the_destination_is_loud_and_loses_nothing(tmp_path: Pa
                 return [OK] * 9
             case "nothing":
                 return None
+            case "exits":
+                raise SystemExit(1)
             case "no outcomes":
                 return ["ok", "ok"]
             case _:
