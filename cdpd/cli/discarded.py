@@ -6,18 +6,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from cdpd.cli.answer import print_table
 from cdpd.cli.exits import USAGE, CommandError
-from cdpd.cli.located import control, not_running, peek_or_stop, refused
+from cdpd.cli.located import asking, peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import columns, plural, print_json
 from cdpd.cli.streams import PLACE_FORMS, Place, open_stream, parse_place
-from cdpd.control.client import ControlRefused, NotRunning
 from cdpd.control.contract import DiscardedFilter
 from cdpd.lines import look_into
 from cdpd.log.folder import StreamFolder
@@ -125,7 +123,8 @@ def retry(
         )
     folder = open_stream(peek_or_stop(config, data_dir).data_dir, "discarded")
     which, _ = _filter(folder, code, by, source, message_id, start, to)
-    answer = _retry(config, data_dir, which, dry_run)
+    with asking(config, data_dir) as daemon:
+        answer = daemon.retry_discarded(which, dry_run)
     if json:
         print_json(answer)
         return
@@ -134,17 +133,6 @@ def retry(
         print(f"{plural(matched, 'event')} would be sent again")
         return
     print(f"{plural(retried, 'event')} sent again{f'; {skipped:,} left out' if skipped else ''}")
-
-
-def _retry(
-    config: Path | None, data_dir: Path | None, which: DiscardedFilter, dry_run: bool
-) -> dict[str, Any]:
-    try:
-        return control(config, data_dir).retry_discarded(which, dry_run)
-    except NotRunning as error:
-        raise not_running(error) from None
-    except ControlRefused as error:
-        raise refused(error) from None
 
 
 def _filter(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cdpd.cli.exits import NOT_RUNNING, USAGE, CommandError
@@ -20,25 +21,20 @@ def peek_or_stop(config: Path | None, data_dir: Path | None) -> Peek:
         raise config_error(error.problems) from None
 
 
-def control(config: Path | None, data_dir: Path | None) -> ControlClient:
-    """A client of the daemon on that data folder."""
-    return ControlClient(peek_or_stop(config, data_dir).data_dir / SOCKET)
-
-
-def not_running(error: NotRunning) -> CommandError:
-    """How a command says that there is no daemon, or that it does not answer."""
-    if isinstance(error, NoAnswer):
-        return CommandError(str(error), NOT_RUNNING)
-    return CommandError(
-        f"{error}; start one with `cdpd run`, or name its folder with --data-dir", NOT_RUNNING
-    )
-
-
-def refused(error: ControlRefused) -> CommandError:
-    """How a command says that the daemon would not."""
-    if error.problems:
-        return CommandError(f"{error}:\n{problem_lines(error.problems)}", USAGE)
-    return CommandError(str(error))
+@contextmanager
+def asking(config: Path | None, data_dir: Path | None) -> Iterator[ControlClient]:
+    """A client of the daemon on that data folder; that it is not there, or refuses, becomes a CommandError."""
+    try:
+        yield ControlClient(peek_or_stop(config, data_dir).data_dir / SOCKET)
+    except NoAnswer as error:
+        raise CommandError(str(error), NOT_RUNNING) from None
+    except NotRunning as error:
+        way_out = "start one with `cdpd run`, or name its folder with --data-dir"
+        raise CommandError(f"{error}; {way_out}", NOT_RUNNING) from None
+    except ControlRefused as error:
+        if error.problems:
+            raise CommandError(f"{error}:\n{problem_lines(error.problems)}", USAGE) from None
+        raise CommandError(str(error)) from None
 
 
 def config_error(problems: Sequence[Problem]) -> CommandError:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from cdpd.cli.facts import print_facts
-from cdpd.cli.located import control, not_running, refused
+from cdpd.cli.located import asking
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import print_json
-from cdpd.control.client import ControlRefused, NotRunning
 
 app = new_app()
 
@@ -19,12 +18,8 @@ app = new_app()
 )
 def reload(config: ConfigOption = None, data_dir: DataDirOption = None, json: JsonOption = False) -> None:
     """Make the running daemon read its configuration again, without dropping a request."""
-    try:
-        answer = control(config, data_dir).reload()
-    except NotRunning as error:
-        raise not_running(error) from None
-    except ControlRefused as error:
-        raise refused(error) from None
+    with asking(config, data_dir) as daemon:
+        answer = daemon.reload()
     if json:
         print_json(answer)
     else:

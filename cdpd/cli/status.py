@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from cdpd.cli.facts import print_facts
-from cdpd.cli.located import control, not_running, refused
+from cdpd.cli.located import asking
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import print_json
-from cdpd.control.client import ControlRefused, NotRunning
 
 app = new_app()
 
@@ -18,12 +17,8 @@ app = new_app()
 )
 def status(config: ConfigOption = None, data_dir: DataDirOption = None, json: JsonOption = False) -> None:
     """Show whether a daemon is running on the data folder, and how far each of its parts is."""
-    try:
-        answer = control(config, data_dir).status()
-    except NotRunning as error:
-        raise not_running(error) from None
-    except ControlRefused as error:
-        raise refused(error) from None
+    with asking(config, data_dir) as daemon:
+        answer = daemon.status()
     if json:
         print_json(answer)
     else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from cdpd.log.folder import StreamFolder
 from cdpd.log.frame import Cursor
 from tests.log.conftest import Opened, all_lines, lines
 from tests.log.holes import make_holes
+from tests.services import program
 
 
 @pytest.fixture
@@ -36,11 +35,7 @@ KEPT = [line for n, line in enumerate(lines(30)) if n not in (0, 1, 2, 4)]
 
 
 def test_the_zstd_command_prints_the_lines(sealed: Path) -> None:
-    zstd = shutil.which("zstd")
-    if zstd is None:
-        if os.environ.get("CDPD_REQUIRE") == "all":
-            pytest.fail("the zstd command is not installed (apt install zstd)")
-        pytest.skip("the zstd command is not installed (apt install zstd)")
+    zstd = program("zstd")
     out = b""
     for segment in sorted(sealed.glob("*.zst")):
         out += subprocess.run([zstd, "-dc", segment], check=True, capture_output=True).stdout
