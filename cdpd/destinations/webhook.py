@@ -55,8 +55,9 @@ class Webhook(Destination):
         signing_secret: Secret | None = None
         """Signs every request, so that the receiver can tell it is from here."""
         signature: Literal["sha256", "sha1", "both"] = "sha256"
-        """`sha256`: see above. `sha1`: `X-Signature`, the hex HMAC-SHA1 of the event's JSON (of an array's first), as
-        Segment does. `both`: both."""
+        """`sha256`: `X-Timestamp`, seconds since the epoch, and `X-Signature-256`: `sha256=` and the hex HMAC-SHA256 of
+        that timestamp, a dot and the body. `sha1`: `X-Signature`, the hex HMAC-SHA1 of the event's JSON (of an
+        array's first), as Segment does. `both`: both."""
         gzip: bool = False
         """Compress bodies of 2 KiB and more; the receiver has to know `Content-Encoding: gzip`."""
         concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
