@@ -193,7 +193,7 @@ class Daemon:
         """Do what signals ask for, from the first moment to the last: none has its default effect."""
         async for received in signals:
             if received == signal.SIGHUP:
-                if self._not_ready is None:
+                if self._not_ready is None and not self._stop.is_set():
                     tasks.start_soon(self._reload_on_signal)
                 else:
                     self._reload_due = True  # at the end of the start; while stopping it is too late
@@ -244,7 +244,7 @@ class Daemon:
             log=self._log,
         )
         self._ingest = Ingest(
-            settings=IngestSettings.of(self.config, self.loaded.config_id),
+            settings=self._settings(self.loaded),
             append=self._append,
             clock=self._clock,
             metrics=self.metrics,
@@ -254,6 +254,17 @@ class Daemon:
         for name, routes in self._chains.routes().items():
             self._ingest.mount(name, routes)
             self._mounted.add(name)
+
+    def _settings(self, loaded: LoadedConfig) -> IngestSettings:
+        """Without a public_url, browsers on this machine are told the address that we listen on.
+
+        An SDK that finds no address in the settings document sends to its vendor (wire.md §4).
+        """
+        settings = IngestSettings.of(loaded.config, loaded.config_id)
+        if settings.api_host is None and self._bound and not self._bound[0].public:
+            host = self._bound[0].url.removeprefix("http://")
+            settings = msgspec.structs.replace(settings, api_host=f"{host}/v1", protocol="http")
+        return settings
 
     async def _append(self, lines: Sequence[bytes], config_id: int) -> object:
         return await self._streams.received.append(lines, config_id=config_id)
@@ -280,6 +291,7 @@ class Daemon:
             serve(self._ingest, listen) as bound,
         ):
             self._bound = bound
+            self._ingest.apply(self._settings(self.loaded))
             self._not_ready = None
             calm_garbage_collector()
             addresses = [str(address) for address in bound]
@@ -290,6 +302,8 @@ class Daemon:
                 await self._reload_on_signal()
             await self._stop.wait()
             self._not_ready = "stopping"
+            async with self._reloading:
+                pass  # a reload that is under way is finished first
             self._log.info("stopping: finishing the requests that are being answered")
 
     async def _stop_chains(self) -> None:
@@ -323,6 +337,8 @@ class Daemon:
     async def reload(self) -> dict[str, Any]:
         async with self._reloading:
             loaded = await anyio.to_thread.run_sync(self._load_again)
+            if self._stop.is_set():
+                raise ConfigError([Problem("the daemon is stopping: nothing was changed")])
             changed = [
                 name
                 for name in Config.__struct_fields__
@@ -340,7 +356,7 @@ class Daemon:
                 stream.options = stream_options(loaded.config)
             await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
             await before.shutdown(keep=chains)
-            self._ingest.apply(IngestSettings.of(loaded.config, loaded.config_id))
+            self._ingest.apply(self._settings(loaded))
             self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
             return {
                 "changed": changed,
