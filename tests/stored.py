@@ -56,7 +56,7 @@ def discarded(number: int, **changes: Any) -> dict[str, Any]:
     return {
         "at": "2026-01-31T12:00:02.000Z",
         "by": "spec",
-        "code": "type_unknown",
+        "code": "unknown_type",
         "message": 'there is no call "trak"',
         "received": number,
         "line": received(number),

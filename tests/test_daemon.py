@@ -244,3 +244,30 @@ async def test_a_lost_state_db_is_told_loudly_with_what_it_means_for_each_destin
         assert [(line["destination"], line["events_before"], line["level"]) for line in told] == [
             ("copy", 1, "warning")
         ]
+
+
+async def test_without_a_public_url_browsers_on_this_machine_are_told_the_daemons_own_address(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.get(f"{daemon.url}/v1/projects/wk_daemon_website/settings") as answer:
+            segment = (await answer.json())["integrations"]["Segment.io"]
+        assert (segment["apiHost"], segment["protocol"]) == (
+            f"{daemon.url.removeprefix('http://')}/v1",
+            "http",
+        )
+        await ask(daemon, "reload")
+        async with session.get(f"{daemon.url}/v1/projects/wk_daemon_website/settings") as answer:
+            assert (await answer.json())["integrations"]["Segment.io"] == segment
+
+
+async def test_a_stop_that_meets_a_reload_is_a_clean_stop(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+        for _ in range(6):
+            daemon.signal(signal.SIGHUP)
+            assert await daemon.stop() == 0
+            assert "Traceback" not in daemon.log()
+            await daemon.start()

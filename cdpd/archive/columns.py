@@ -140,7 +140,7 @@ DISCARDED: Final = View(
     columns=[
         _time("discarded_at", "at", "When."),
         _text("discarded_by", "by", "The hook plugin, or `ingest`."),
-        _text("code", "code", "The reason, e.g. `type_unknown`."),
+        _text("code", "code", "The reason, e.g. `unknown_type`."),
         _text("message", "message", "The reason in words."),
         _text("traceback", "traceback", "Where a hook failed: its traceback."),
         Column("received", "UBIGINT", '"received"', "Its offset in the stream `received`."),

@@ -54,7 +54,7 @@ ToOption = Annotated[
     epilog=examples(
         "cdpd discarded ls",
         "cdpd discarded ls --count",
-        "cdpd discarded ls --code type_unknown --from 1d",
+        "cdpd discarded ls --code unknown_type --from 1d",
         "cdpd discarded ls --by dedup --json | jq .line.event",
     )
 )
@@ -90,7 +90,7 @@ def ls(
 @app.command(
     short_help="Send events that were turned away through the hooks again.",
     epilog=examples(
-        "cdpd discarded retry --code type_unknown --dry-run",
+        "cdpd discarded retry --code unknown_type --dry-run",
         "cdpd discarded retry --by geo --from 2026-01-31T12:00:00Z",
         "cdpd discarded retry --message-id 5f3c…",
         more="Each event goes through the hooks again with the time at which it first came in; one that is in the "
@@ -116,7 +116,7 @@ def retry(
     chosen = any(option is not None for option in (code, by, source, message_id, start, to))
     if chosen == everything:
         raise CommandError(
-            "say which ones, e.g. --code type_unknown (see cdpd discarded ls --count), or --all for everything"
+            "say which ones, e.g. --code unknown_type (see cdpd discarded ls --count), or --all for everything"
             if not chosen
             else "either --all or options that choose, not both",
             USAGE,

@@ -42,10 +42,24 @@ def risks(config: Config, document: Document) -> Iterator[Fault]:
             "no source is enabled: every request is refused",
             'add [sources.NAME] write_keys = ["…"]',
         )
+    yield from _browser_risks(config)
     yield from _key_risks(config)
     yield from _retention_risks(config)
     yield from _hook_risks(config, document.data)
     yield from _readable_secrets(document)
+
+
+def _browser_risks(config: Config) -> Iterator[Fault]:
+    http = config.http
+    if http.public_url is not None or not (parse_listen(http.listen).public or http.trusted_proxies):
+        return
+    for name, source in config.sources.items():
+        if source.type == "javascript":
+            yield Fault(
+                ("sources", name, "type"),
+                "browsers that are told only cdnURL send their events to Segment's own servers: no public_url is set",
+                'set [http] public_url = "https://…", the address by which browsers reach this daemon',
+            )
 
 
 def _key_risks(config: Config) -> Iterator[Fault]:

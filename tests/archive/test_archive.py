@@ -111,7 +111,7 @@ def test_a_discarded_line_shows_the_reason_and_the_event(tmp_path: Path) -> None
     assert found == {
         "discarded_at": MOMENT.replace(second=2),
         "discarded_by": "spec",
-        "code": "type_unknown",
+        "code": "unknown_type",
         "message": 'there is no call "trak"',
         "traceback": "Traceback …",
         "received": 7,

@@ -47,7 +47,7 @@ def test_ls_shows_when_by_whom_why_and_what(cdpd: Cdpd, data: Path) -> None:
     assert header.split() == ["offset", "at", "source", "by", "code", "call", "name", "who", "message"]
     assert rows[1].split("  ")[-1] == "KeyError: 'city'\\nmore"
     assert [row.split()[0] for row in rows] == ["0", "1", "2", "3"]
-    assert rows[0].split()[1:6] == ["2026-01-31", "12:00:00", "website", "spec", "type_unknown"]
+    assert rows[0].split()[1:6] == ["2026-01-31", "12:00:00", "website", "spec", "unknown_type"]
     assert rows[3].split()[3:6] == ["website", "ingest", "event_not_object"]
 
 
@@ -62,11 +62,11 @@ def test_ls_as_json_is_the_stored_line_and_its_offset(cdpd: Cdpd, data: Path) ->
 @pytest.mark.parametrize(
     ("options", "offsets"),
     [
-        (("--code", "type_unknown"), [0, 2]),
+        (("--code", "unknown_type"), [0, 2]),
         (("--by", "geo"), [1]),
         (("--source", "app"), [2]),
         (("--message-id", "m13"), [3]),
-        (("--code", "type_unknown", "--source", "website"), [0]),
+        (("--code", "unknown_type", "--source", "website"), [0]),
         (("--from", "2"), [2, 3]),
         (("--from", "1", "--to", "3"), [1, 2]),
         (("--to", "0"), []),
@@ -92,17 +92,17 @@ def test_ls_counts_by_code_most_frequent_first(cdpd: Cdpd, data: Path) -> None:
     ran = cdpd("discarded", "ls", "--count", "--data-dir", data)
     assert [row.split()[:4] for row in ran.lines] == [
         ["count", "by", "code", "source"],
-        ["2", "spec", "type_unknown", "website"],
+        ["2", "spec", "unknown_type", "website"],
         ["1", "geo", "hook_failed", "website"],
-        ["1", "spec", "type_unknown", "app"],
+        ["1", "spec", "unknown_type", "app"],
         ["1", "ingest", "event_not_object", "website"],
     ]
     assert ran.lines[2].endswith("KeyError: 'city'")
     counted = cdpd("discarded", "ls", "--count", "--json", "--by", "spec", "--data-dir", data).json
     assert counted == {
         "counts": [
-            {"by": "spec", "code": "type_unknown", "source": "website", "count": 2},
-            {"by": "spec", "code": "type_unknown", "source": "app", "count": 1},
+            {"by": "spec", "code": "unknown_type", "source": "website", "count": 2},
+            {"by": "spec", "code": "unknown_type", "source": "app", "count": 1},
         ],
         "total": 3,
     }
@@ -120,7 +120,7 @@ def test_ls_names_damage_after_what_is_good(cdpd: Cdpd, data: Path) -> None:
 def test_retry_passes_the_choice_on_and_tells_what_was_done(cdpd: Cdpd, data: Path) -> None:
     daemon = FakeDaemon()
     with control_server(data, daemon):
-        ran = cdpd("discarded", "retry", "--code", "type_unknown", "--source", "app", "--data-dir", data)
+        ran = cdpd("discarded", "retry", "--code", "unknown_type", "--source", "app", "--data-dir", data)
         assert (ran.code, ran.out) == (0, "2 events sent again; 1 left out\n")
         ran = cdpd(
             "discarded", "retry", "--from", "2026-01-31T12:00:00Z", "--to", "3", "--json", "--data-dir", data
@@ -129,7 +129,7 @@ def test_retry_passes_the_choice_on_and_tells_what_was_done(cdpd: Cdpd, data: Pa
         ran = cdpd("discarded", "retry", "--all", "--dry-run", "--data-dir", data)
         assert ran.out == "3 events would be sent again\n"
     assert daemon.asked == [
-        (DiscardedFilter(code="type_unknown", source="app"), False),
+        (DiscardedFilter(code="unknown_type", source="app"), False),
         (DiscardedFilter(from_ms=AT_MS, to_offset=3), False),
         (DiscardedFilter(), True),
     ]

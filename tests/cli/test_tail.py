@@ -68,7 +68,7 @@ def test_the_other_streams_are_shown_with_what_is_theirs(tmp_path: Path) -> None
         ]
     with tail(tmp_path, "--from", "0", "--stream", "discarded") as process:
         assert lines(process, 1) == [
-            '12:00:02.000  website  track  Signed Up  u1  spec: type_unknown  there is no call "trak"\n'
+            '12:00:02.000  website  track  Signed Up  u1  spec: unknown_type  there is no call "trak"\n'
         ]
 
 

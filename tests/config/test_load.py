@@ -320,6 +320,16 @@ def test_files_from_windows_are_read_and_located_alike(tmp_path: Path) -> None:
         ),
         ('[http]\nlisten = ":8080"\ntrusted_proxies = ["10.0.0.1"]' + GOOD, None),
         (
+            '[http]\ntrusted_proxies = ["10.0.0.1"]' + GOOD + 'type = "javascript"',
+            "cdpd.toml:5:8: sources.website.type: browsers that are told only cdnURL send their events to Segment",
+        ),
+        (
+            '[http]\npublic_url = "https://c.example.com"\ntrusted_proxies = ["10.0.0.1"]'
+            + GOOD
+            + 'type = "javascript"',
+            None,
+        ),
+        (
             "[http]\nunknown_key = 200" + GOOD,
             "cdpd.toml:2:15: http.unknown_key: requests with a wrong write key",
         ),

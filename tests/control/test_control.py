@@ -77,7 +77,7 @@ async def test_each_call_reaches_the_daemon_and_brings_back_its_answer(path: Pat
         assert await ask(path, "status") == {"state": "running", "streams": {"received": {"end": 7}}}
         assert await ask(path, "reload") == {"changed": ["sources"]}
         assert await ask(path, "reopen") == {}
-        which = DiscardedFilter(code="type_unknown", source="website", from_ms=5, to_offset=9)
+        which = DiscardedFilter(code="unknown_type", source="website", from_ms=5, to_offset=9)
         assert await ask(path, "retry_discarded", which, True) == {"matched": 2, "retried": 0}
     assert daemon.asked == ["reopen", (which, True)]
 
