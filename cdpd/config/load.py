@@ -16,11 +16,12 @@ from cdpd.config.data_folder import data_folder, development_key
 from cdpd.config.decode import decode
 from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
 from cdpd.config.model import Config, SourceConfig
-from cdpd.config.plugin_options import Catalogue, place_paths, plugin_faults
+from cdpd.config.plugin_options import Catalogue, place_own_paths, place_paths, plugin_faults
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.config.risks import risks
 from cdpd.config.rules import broken_rules
 from cdpd.config.shape import Fault, check_shape
+from cdpd.config.source_rules import broken_oauth_rules, broken_source_rules
 
 _SHAPING_HTTP: Final = ("max_event_bytes", "max_depth")
 
@@ -68,6 +69,7 @@ def load(
     if problems:
         raise ConfigError(_in_order(problems, document))
     place_paths(document.data, catalogue, path.parent)
+    place_own_paths(document.data, path.parent)
     config = msgspec.convert(document.data, Config)
     return LoadedConfig(
         config=config,
@@ -85,7 +87,8 @@ def config_id(config: Config) -> int:
         "pipeline": config.pipeline.hooks,
         "hooks": config.hooks,
         "sources": {
-            name: [source.type, source.hooks, source.enabled] for name, source in config.sources.items()
+            name: [source.type, source.hooks, source.enabled, source.labels]
+            for name, source in config.sources.items()
         },
     }
     text = msgspec.json.encode(matters, order="deterministic")
@@ -117,6 +120,8 @@ def _problems(document: Document, catalogue: Catalogue) -> list[Problem]:
         return []
     faults: list[Fault] = check_shape(document.data, Config, decode)
     faults += broken_rules(document.data)
+    faults += broken_source_rules(document.data)
+    faults += broken_oauth_rules(document.data)
     faults += plugin_faults(document.data, catalogue, decode)
     return [_placed(document, fault) for fault in faults]
 

@@ -28,6 +28,11 @@ class HttpConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Addresses or networks (CIDR) whose `X-Forwarded-For` is believed."""
     unknown_key: Literal[200, 401] = 401
     """Status for a missing or unknown write key."""
+    disabled_source: Literal[200, 401] = 200
+    """Status for a source that is not enabled."""
+    analytics_js: str | None = None
+    """File or folder (`dist/umd`) of the npm package `@segment/analytics-next`, to be served to browsers at
+    `/analytics.js/v1/KEY/analytics.min.js`."""
     max_event_bytes: Bytes = 32 * 1024
     """Largest single event as received."""
     max_batch_bytes: Bytes = 4 * 1024 * 1024
@@ -53,9 +58,46 @@ class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     """`javascript`, `android`, `ios`, `mobile`, `server` …: decides whether the client's address is filled
     in as the event's `context.ip`. Default: what each request shows."""
     enabled: bool = True
-    """False: requests are answered 200 and counted, nothing is kept."""
+    """False: requests are answered with `disabled_source` of [http] and counted, nothing is kept."""
+    labels: dict[str, str] = {}
+    """Your own marks, like `{ environment = "prod" }`; hooks see them."""
+    allowed_origins: list[str] = []
+    """Websites whose pages may send, like `https://www.example.com` or `https://*.example.com`; any where empty.
+    Requests without an `Origin` (servers, apps) are always taken."""
+    strict_limits: bool = False
+    """True: Segment's own limit of 500 KiB a request instead of `max_batch_bytes`; more is answered 400."""
+    rate_limit: str | None = None
+    """Requests of this source, like `1000/s` or `60000/m`; beyond it: 429."""
+    rate_limit_by_address: str | None = None
+    """Requests of one client address to this source (of IPv6: one /64), like `50/s`; beyond it: 429."""
+    oauth: list[str] = []
+    """Apps ([oauth.NAME]): a request needs a token of one of them besides the write key."""
     hooks: list[str] | None = None
     """The hook chain of this source, instead of [pipeline] hooks."""
+
+
+class PublicKey(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One of an app's keys in [oauth.NAME]; `pem` or `file`."""
+
+    kid: str
+    """The key's id, which assertions name in their header."""
+    pem: str | None = None
+    """The public key (RSA) itself, PEM."""
+    file: str | None = None
+    """A file that holds it."""
+
+
+class OAuthAppConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[oauth.NAME]: NAME is the client id of the app."""
+
+    keys: list[PublicKey]
+    """Its public keys, `{ kid = "…", file = "…" }`; two, so that one can be replaced."""
+    scopes: list[str] = field(default_factory=lambda: ["tracking_api:write"])
+    """What its tokens may be asked for."""
+    token_lifetime: str = "1d"
+    """How long a token is good: 1 minute to 30 days."""
+    audience: list[str] = []
+    """Names of this server (`aud`) that its assertions may give. Default: `public_url` and where we listen."""
 
 
 class DataConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -117,5 +159,6 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     logging: LoggingConfig = LoggingConfig()
     pipeline: PipelineConfig = PipelineConfig()
     sources: dict[str, SourceConfig] = {}
+    oauth: dict[str, OAuthAppConfig] = {}
     hooks: dict[str, dict[str, Any]] = {}
     destinations: dict[str, dict[str, Any]] = {}

@@ -145,6 +145,16 @@ def place_paths(data: dict[str, Any], catalogue: Catalogue, folder: FilePath) ->
         _place(options, destinations[options.get("type", name)].load().Config, folder)
 
 
+def place_own_paths(data: dict[str, Any], folder: FilePath) -> None:
+    """The same for the paths in sections of our own. For a configuration without faults."""
+    tables = [(table(data, "http"), "analytics_js")]
+    for app in table(data, "oauth").values():
+        tables += [(key, "file") for key in app["keys"]]
+    for options, name in tables:
+        if name in options:
+            options[name] = str(folder.absolute() / FilePath(options[name]).expanduser())
+
+
 def _place(options: dict[str, Any], config: type[Struct], folder: FilePath) -> None:
     for field in msgspec.structs.fields(config):
         value = options.get(field.encode_name)

@@ -13,6 +13,7 @@ from cdpd.config.model import (
     HttpConfig,
     LogConfig,
     LoggingConfig,
+    OAuthAppConfig,
     PipelineConfig,
     SourceConfig,
     StreamConfig,
@@ -68,6 +69,12 @@ def reference() -> str:
         _INTRO,
         _section("http", HttpConfig, "The tracking API: where SDKs send their events."),
         _section("sources.NAME", SourceConfig, "A website, app or server that sends events."),
+        _section(
+            "oauth.NAME",
+            OAuthAppConfig,
+            "An app (client id NAME) that gets tokens at `/token` by OAuth 2.0 client assertions. `oauth` of a source "
+            "names the apps that may write to it.",
+        ),
         _section("pipeline", PipelineConfig, "What happens to events on their way into the archive."),
         _PLUGINS,
         _section(
