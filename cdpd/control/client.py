@@ -77,6 +77,11 @@ class ControlClient:
     def retry_discarded(self, which: DiscardedFilter, dry_run: bool = False) -> dict[str, Any]:
         return self._ask("POST", "/discarded/retry", RetryRequest(filter=which, dry_run=dry_run), _LONG)
 
+    def call(self, name: str, body: Struct | None = None, patience: float = 1.0) -> dict[str, Any]:
+        """A call that a part of the daemon brings: `METHOD /path` (cdpd/control/contract.py, Calls)."""
+        method, _, path = name.partition(" ")
+        return self._ask(method, path, body, patience)
+
     def _ask(
         self, method: str, path: str, body: Struct | None = None, patience: float = 1.0
     ) -> dict[str, Any]:

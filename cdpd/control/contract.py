@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -69,6 +70,17 @@ class RetryRequest(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
 
     filter: DiscardedFilter = DiscardedFilter()
     dry_run: bool = False
+
+
+class CannotDo(Exception):
+    """What was asked for cannot be done; the text says why, and reaches the person who asked."""
+
+
+Calls = Mapping[str, Callable[[bytes], Awaitable[dict[str, Any]]]]
+"""Calls of a part of the daemon: `METHOD /path` → makes the answer (which JSON can hold) of a request's body.
+
+May raise CannotDo, msgspec.DecodeError (the body is wrong) or ConfigError.
+"""
 
 
 class Controlled(Protocol):

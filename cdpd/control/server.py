@@ -1,6 +1,7 @@
 """The control API: JSON over HTTP on a Unix socket in the data folder, which only its owner can reach.
 
-Errors are `{"error": {"code", "message", "problems"?}}`: 400 bad request, 422 a configuration that is wrong.
+Errors are `{"error": {"code", "message", "problems"?}}`: 400 bad request, 409 cannot be done, 422 a configuration
+that is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import structlog
 from aiohttp import web
 
 from cdpd.config.problem import ConfigError
-from cdpd.control.contract import Controlled, RetryRequest
+from cdpd.control.contract import Calls, CannotDo, Controlled, RetryRequest
 from cdpd.control.socket_path import fitting
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -29,8 +30,10 @@ class ControlInUse(RuntimeError):
     """Another daemon answers on this socket."""
 
 
-def control_app(daemon: Controlled, log: structlog.typing.FilteringBoundLogger) -> web.Application:
-    """The routes, for a daemon."""
+def control_app(
+    daemon: Controlled, log: structlog.typing.FilteringBoundLogger, more: Calls | None = None
+) -> web.Application:
+    """The routes, for a daemon; `more` are those that its parts bring."""
 
     async def status(_: web.Request) -> web.Response:
         return _json(await daemon.status())
@@ -50,19 +53,33 @@ def control_app(daemon: Controlled, log: structlog.typing.FilteringBoundLogger) 
     app.router.add_post("/reload", reload)
     app.router.add_post("/reopen", reopen)
     app.router.add_post("/discarded/retry", retry)
+    for name, call in (more or {}).items():
+        method, _, path = name.partition(" ")
+        app.router.add_route(method, path, _handler(call))
     return app
+
+
+def _handler(call: Callable[[bytes], Awaitable[dict[str, Any]]]) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return _json(await call(await request.read()))
+
+    return handle
 
 
 @asynccontextmanager
 async def serve_control(
-    path: Path, daemon: Controlled, log: structlog.typing.FilteringBoundLogger
+    path: Path,
+    daemon: Controlled,
+    log: structlog.typing.FilteringBoundLogger,
+    more: Calls | None = None,
 ) -> AsyncIterator[None]:
     """Serve on the socket `path` (0600) inside the `with`; a stale one is replaced, ours removed at the end.
 
+    `more` are calls besides the daemon's own.
     Raises ControlInUse where a daemon answers there already, SocketPathTooLong, or OSError.
     """
     listener, mine = _listen(path)
-    runner = web.AppRunner(control_app(daemon, log), access_log=None, handle_signals=False)
+    runner = web.AppRunner(control_app(daemon, log, more), access_log=None, handle_signals=False)
     try:
         await runner.setup()
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
@@ -125,6 +142,8 @@ def _errors(log: structlog.typing.FilteringBoundLogger) -> Any:
             return _error(error.status, "not_found" if error.status == 404 else "bad_request", error.reason)
         except msgspec.DecodeError as error:
             return _error(400, "bad_request", str(error))
+        except CannotDo as error:
+            return _error(409, "cannot", str(error))
         except ConfigError as error:
             return _error(422, "config_invalid", "the configuration is wrong; nothing was changed", error)
         except Exception as error:

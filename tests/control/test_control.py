@@ -10,12 +10,13 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import msgspec
 import pytest
 import structlog
 
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.control.client import ControlClient, ControlRefused, NotRunning
-from cdpd.control.contract import DiscardedFilter
+from cdpd.control.contract import CannotDo, DiscardedFilter
 from cdpd.control.server import ControlInUse, serve_control
 from cdpd.control.socket_path import LIMIT, SocketPathTooLong, fitting
 
@@ -80,6 +81,23 @@ async def test_each_call_reaches_the_daemon_and_brings_back_its_answer(path: Pat
         which = DiscardedFilter(code="unknown_type", source="website", from_ms=5, to_offset=9)
         assert await ask(path, "retry_discarded", which, True) == {"matched": 2, "retried": 0}
     assert daemon.asked == ["reopen", (which, True)]
+
+
+async def test_a_part_of_the_daemon_brings_calls_of_its_own(path: Path) -> None:
+    async def echo(body: bytes) -> dict[str, Any]:
+        return {"said": msgspec.json.decode(body, type=DiscardedFilter).code}
+
+    async def refuse(body: bytes) -> dict[str, Any]:
+        raise CannotDo(f"there is no such thing ({len(body)} bytes)")
+
+    async with serve_control(path, FakeDaemon(), LOG, {"POST /echo": echo, "GET /gone": refuse}):
+        assert await ask(path, "call", "POST /echo", DiscardedFilter(code="x")) == {"said": "x"}
+        with pytest.raises(ControlRefused, match=r"there is no such thing \(0 bytes\)") as caught:
+            await ask(path, "call", "GET /gone")
+        wrong = await raw(path, 'POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"code":1}')
+        assert wrong.startswith(b"HTTP/1.1 400")
+        assert (await ask(path, "status"))["state"] == "running"
+    assert caught.value.code == "cannot"
 
 
 async def test_the_socket_is_its_owners_alone_and_gone_at_the_end(path: Path) -> None:
