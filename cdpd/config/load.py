@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from cdpd.config.analytics_js import broken_library
 from cdpd.config.data_folder import data_folder, development_key
 from cdpd.config.decode import decode
 from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
@@ -65,7 +66,7 @@ def load(
         return _development(data_folder(data_dir, None, None, environ))
     document = read_document(path)
     catalogue = catalogue or _installed()
-    problems = document.problems + _problems(document, catalogue)
+    problems = document.problems + _problems(document, catalogue, path.parent)
     if problems:
         raise ConfigError(_in_order(problems, document))
     place_paths(document.data, catalogue, path.parent)
@@ -115,13 +116,14 @@ def _nothing_found(folder: Path, system_file: Path) -> Problem:
     return Problem(f"no configuration found (looked for {looked})", suggestion=hint)
 
 
-def _problems(document: Document, catalogue: Catalogue) -> list[Problem]:
+def _problems(document: Document, catalogue: Catalogue, folder: Path) -> list[Problem]:
     if not document.files:  # not one could be read: nothing to say about their keys
         return []
     faults: list[Fault] = check_shape(document.data, Config, decode)
     faults += broken_rules(document.data)
     faults += broken_source_rules(document.data)
     faults += broken_oauth_rules(document.data)
+    faults += broken_library(document.data, folder)
     faults += plugin_faults(document.data, catalogue, decode)
     return [_placed(document, fault) for fault in faults]
 
