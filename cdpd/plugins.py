@@ -5,6 +5,7 @@ Discovery (entry points → classes) is in cdpd/discovery.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -25,6 +26,7 @@ class Source(Struct, frozen=True):
     name: str
     type: str | None = None
     """`javascript`, `mobile`, `server` …; None where the configuration leaves it to what a request shows."""
+    labels: Mapping[str, str] = {}
 
 
 class Streams(Protocol):

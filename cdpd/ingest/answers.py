@@ -60,6 +60,8 @@ class Answers:
             extra = b"Retry-After: " + seconds + b"\r\nX-RateLimit-Reset: " + seconds + b"\r\n"
         if refused.allow:
             extra += f"Allow: {refused.allow}\r\n".encode()
+        if refused.challenge:
+            extra += f"WWW-Authenticate: {refused.challenge}\r\n".encode()
         start = _start(refused.status, JSON, len(body))
         return self._finish(request, refused.status, start, body, extra, refused.close, origin)
 

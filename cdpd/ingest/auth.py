@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.settings import IngestSettings, KnownSource
+from cdpd.oauth.contract import WRITE, OAuth
 
 _decode_string = msgspec.json.Decoder(str).decode
 
@@ -83,3 +84,36 @@ def by_key(settings: IngestSettings, key: str | None) -> KnownSource:
     if known is None:
         raise Refused(401, "unknown_source", "no source has this write key")
     return known
+
+
+def check_token(source: KnownSource, authorization: str, oauth: OAuth | None) -> None:
+    """Raises Refused unless the request brings a good token of one of the source's apps.
+
+    A token that is not good any more is answered 511: at that, and at nothing else, OAuth clients get a new one
+    and send the same events again (wire.md §8); at 401 they would drop them.
+    """
+    scheme, _, token = authorization.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Refused(
+            401,
+            "missing_token",
+            f"the source {source.name} takes events with an access token only: get one at /token and send it as "
+            "Authorization: Bearer",
+            challenge="Bearer",
+        )
+    grant = None if oauth is None else oauth.grant(token.strip())
+    if grant is None:
+        raise Refused(
+            511,
+            "invalid_token",
+            "the access token is unknown, expired or revoked: get a new one at /token",
+            challenge='Bearer error="invalid_token"',
+        )
+    if grant.app not in source.oauth or WRITE not in grant.scopes:
+        raise Refused(
+            403,
+            "wrong_app",
+            f"this token is not for the source {source.name}: it is of the app {grant.app}, with the scopes "
+            f"{' '.join(sorted(grant.scopes)) or '(none)'}",
+            challenge='Bearer error="insufficient_scope"',
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from urllib.parse import unquote
 
 import anyio
 import structlog
@@ -15,26 +14,28 @@ from aiohttp.web import AbstractRouteDef, BaseRequest, RequestHandler, StreamRes
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
-from cdpd.ingest import health, routes
+from cdpd.ingest import routes
 from cdpd.ingest.answers import Answer, Answers
-from cdpd.ingest.cors import FOR_ANYBODY, preflight
+from cdpd.ingest.cors import FOR_ANYBODY
+from cdpd.ingest.endpoints import Endpoints
 from cdpd.ingest.express import Express
 from cdpd.ingest.full_http import FullConnection, FullRequest, FullServer, response
 from cdpd.ingest.in_flight import InFlight
+from cdpd.ingest.key_use import KeyUse
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings
-from cdpd.ingest.settings_document import CACHE, accepts_gzip, compressed, settings_document
 from cdpd.ingest.tracking import Append, Tracking
 from cdpd.ingest.watch import Phase, Watch
 from cdpd.metrics import Metrics
+from cdpd.oauth.contract import OAuth
 
 
 class Ingest:
     """The tracking API over one `append`.
 
     `append(lines, config_id)` returns once the lines are durable; AppendFailed becomes a 503. `ready()` says
-    None, or why traffic should not come here yet.
+    None, or why traffic should not come here yet. `oauth` answers token requests and knows tokens.
     """
 
     def __init__(
@@ -46,14 +47,25 @@ class Ingest:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         ready: Callable[[], str | None],
+        keys: KeyUse | None = None,
+        oauth: OAuth | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._log = log
-        self._ready = ready
         self._in_flight = InFlight(settings.max_in_flight_bytes)
         self._answers = Answers(clock)
-        self._tracking = Tracking(append, clock, metrics, log, self._in_flight)
+        self._tracking = Tracking(append, clock, metrics, log, self._in_flight, keys or KeyUse(), oauth)
+        self._endpoints = Endpoints(
+            answers=self._answers,
+            tracking=self._tracking,
+            in_flight=self._in_flight,
+            oauth=oauth,
+            clock=clock,
+            metrics=metrics,
+            log=log,
+            ready=ready,
+        )
         self.watch = Watch(clock, settings, self.handle)
         """The connections and their deadlines; `serve` runs its sweep."""
         self._active = 0
@@ -129,7 +141,7 @@ class Ingest:
                 await self._tracking.take(request, endpoint, self._settings)
                 answer = self._answers.success(request)
             else:
-                path, answer = self._other(request, request.path)
+                path, answer = await self._endpoints.answer(request, self._settings)
         except Refused as refused:
             self._metrics.add(names.REJECTED, refused.code)
             answer = self._answers.refused(request, refused)
@@ -152,43 +164,6 @@ class Ingest:
             request,
             Refused(500, "internal_error", "cdpd failed at this request; its log says why", close=True),
         )
-
-    def _other(self, request: Request, path: str) -> tuple[str, Answer]:
-        """Everything that takes no events: a label for the metrics, and the answer. Raises Refused."""
-        answers = self._answers
-        method = request.method
-        if method == "OPTIONS":
-            return "preflight", answers.plain(request, 200, b"", extra=preflight(request.headers))
-        if path in routes.EVENTS:
-            raise _not_allowed(method, "POST, OPTIONS")
-        if path in routes.METRICS:
-            if method != "POST":
-                raise _not_allowed(method, "POST, OPTIONS")
-            return "/v1/m", answers.success(request)
-        key = routes.settings_key(path)
-        known = key is not None or path in routes.LIVE or path in (routes.READY, routes.ROBOTS)
-        if not known:
-            raise Refused(404, "not_found", f"there is nothing at {path[:200]}")
-        if method not in ("GET", "HEAD"):
-            raise _not_allowed(method, "GET, HEAD, OPTIONS")
-        if key is not None:
-            return "/v1/projects/settings", self._settings_document(request, unquote(key))
-        if path == routes.READY:
-            status, body = health.readiness(self._ready)
-            return path, answers.plain(request, status, body)
-        if path == routes.ROBOTS:
-            return path, answers.plain(request, 200, health.ROBOTS, kind=b"text/plain")
-        return path, answers.plain(request, 200, health.LIVE)
-
-    def _settings_document(self, request: Request, key: str) -> Answer:
-        if key not in self._settings.sources:
-            raise Refused(404, "unknown_source", "no source has this write key")
-        document = settings_document(self._settings, key)
-        extra = CACHE + b"Vary: Origin, Accept-Encoding\r\n"
-        if accepts_gzip(request.headers.get("accept-encoding", "")):
-            document = compressed(document)
-            extra += b"Content-Encoding: gzip\r\n"
-        return self._answers.plain(request, 200, document, extra=extra)
 
     # -- requests that aiohttp reads -----------------------------------------------------------------------
 
@@ -252,7 +227,3 @@ class Ingest:
 def plugin_prefix(name: str) -> str:
     """Where a plugin's routes are."""
     return f"{routes.PLUGINS}{name}/"
-
-
-def _not_allowed(method: str, allow: str) -> Refused:
-    return Refused(405, "method_not_allowed", f"{method} is not possible here, but {allow}", allow=allow)

@@ -14,7 +14,7 @@ class Refused(Exception):
     """Raised anywhere in the handling of a request; becomes the JSON of wire.md §0 rule 2.
 
     `retry_after` (seconds, 1 to 300) goes out as `Retry-After` and `X-RateLimit-Reset`; `close` ends the
-    connection after the answer; `allow` is the `Allow` header of a 405.
+    connection after the answer; `allow` is the `Allow` header of a 405, `challenge` a `WWW-Authenticate`.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class Refused(Exception):
         retry_after: int | None = None,
         close: bool = False,
         allow: str = "",
+        challenge: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -34,6 +35,7 @@ class Refused(Exception):
         self.retry_after = retry_after
         self.close = close
         self.allow = allow
+        self.challenge = challenge
 
 
 def overloaded() -> Refused:
@@ -43,6 +45,16 @@ def overloaded() -> Refused:
         "overloaded",
         "too much is being received at this moment; send the same request again",
         retry_after=OVERLOAD_RETRY,
+    )
+
+
+def rate_limited(seconds: int) -> Refused:
+    """Too many requests; `seconds` until the next."""
+    return Refused(
+        429,
+        "rate_limited",
+        f"too many requests: send the same again in {seconds} s",
+        retry_after=seconds,
     )
 
 

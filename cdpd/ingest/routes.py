@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from typing import Final
 
+from cdpd.event import TYPES
+from cdpd.ingest.pixel import Pixel
 from cdpd.ingest.tracking import Endpoint
 
-_SINGLE: Final = ("identify", "track", "page", "screen", "group", "alias")
-_BATCH: Final = ("batch", "b", "import")
+_BATCH: Final = ("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch")
 
 
 def _endpoints() -> dict[str, Endpoint]:
+    single = [f"/v1/{name}" for kind in TYPES for name in (kind, kind[0])]
     found: dict[str, Endpoint] = {}
-    for name in (*_SINGLE, *(name[0] for name in _SINGLE), *_BATCH):
-        endpoint = Endpoint(f"/v1/{name}", single=name not in _BATCH)
-        found[endpoint.path] = found[endpoint.path + "/"] = endpoint
+    for path in (*single, *_BATCH):
+        found[path] = found[path + "/"] = Endpoint(path, single=path not in _BATCH)
     return found
+
+
+def _pixels() -> dict[str, Pixel]:
+    found = [Pixel(f"/v1/pixel/{kind}", kind) for kind in TYPES]
+    found += [Pixel(f"/pixel/v1/{kind}", kind, rudder=True) for kind in ("page", "track")]
+    return {pixel.path + end: pixel for pixel in found for end in ("", "/", ".gif")}
 
 
 EVENTS: Final = _endpoints()
 """POST: takes events."""
-METRICS: Final = ("/v1/m", "/v1/m/")
+PIXELS: Final = _pixels()
+"""GET: takes an event out of the query."""
+METRICS: Final = "/v1/m"
 """POST: what SDKs count about themselves; swallowed."""
-LIVE: Final = ("/health", "/health/live")
+TOKENS: Final = ("/token", "/v1/token", "/oauth/token", "/v1/oauth/token")
+"""POST: OAuth 2.0 token requests."""
+SOURCE_CONFIG: Final = ("/sourceConfig", "/sourcesConfig")
+"""GET: the document with which RudderStack's SDKs boot."""
+LIVE: Final = ("/", "/health", "/health/live")
 READY: Final = "/health/ready"
 ROBOTS: Final = "/robots.txt"
 PLUGINS: Final = "/-/"
@@ -34,4 +47,12 @@ def settings_key(path: str) -> str | None:
     parts = path.removesuffix("/").split("/")
     if len(parts) == 5 and parts[1:3] == ["v1", "projects"] and parts[4] == "settings":
         return parts[3] or None
+    return None
+
+
+def library_file(path: str) -> tuple[str, str] | None:
+    """Write key (percent-encoded) and file name of `/analytics.js/v1/KEY/NAME`; None for any other path."""
+    parts = path.split("/")
+    if len(parts) == 5 and parts[1:3] == ["analytics.js", "v1"] and parts[3] and parts[4]:
+        return parts[3], parts[4]
     return None

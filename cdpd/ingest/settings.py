@@ -11,10 +11,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from cdpd.config.model import Config
+from cdpd.config.model import Config, SourceConfig
+from cdpd.config.rate import Rate, parse_rate
+from cdpd.ingest.origins import Origins
 
 MAX_EVENTS: Final = 2500
 """Events of one batch that are taken; the others are rejected one by one (wire.md §6)."""
+STRICT_BATCH_BYTES: Final = 500 * 1024
+"""The largest body of a source with `strict_limits`: what Segment takes (wire.md §6)."""
 EXPANSION: Final = 4
 """A request's lines may come to so many times max_batch_bytes once its shared context stands in each event."""
 
@@ -29,6 +33,33 @@ class KnownSource(Struct, frozen=True):
     """The name as JSON text."""
     write_key: str
     enabled: bool
+    guarded: bool = False
+    """Whether there is anything to ask but the key: what follows."""
+    origins: Origins = Origins(())
+    rate: Rate | None = None
+    rate_by_address: Rate | None = None
+    oauth: frozenset[str] = frozenset()
+    """Apps of which a token is needed."""
+    strict: bool = False
+
+    @classmethod
+    def of(cls, name: str, key: str, source: SourceConfig) -> KnownSource:
+        """A source as it is known by one of its keys."""
+        origins = Origins(source.allowed_origins)
+        rate, by_address = _rate(source.rate_limit), _rate(source.rate_limit_by_address)
+        plain = source.enabled and not origins and rate is by_address is None and not source.oauth
+        return cls(
+            name,
+            msgspec.json.encode(name),
+            key,
+            source.enabled,
+            not plain,
+            origins,
+            rate,
+            by_address,
+            frozenset(source.oauth),
+            source.strict_limits,
+        )
 
 
 class IngestSettings(Struct, frozen=True):
@@ -39,7 +70,10 @@ class IngestSettings(Struct, frozen=True):
     """By write key."""
     basic: Mapping[str, KnownSource]
     """By the usual texts of an `Authorization: Basic` header, so that most requests cost one look-up."""
+    has_apps: bool
+    """Whether there are OAuth apps to give tokens to."""
     unknown_key: int
+    disabled_source: int
     max_event_bytes: int
     max_batch_bytes: int
     max_in_flight_bytes: int
@@ -52,6 +86,12 @@ class IngestSettings(Struct, frozen=True):
     """`host[:port]/v1` for the settings document; None where no public_url is configured."""
     protocol: str | None
 
+    def largest_body(self, source: KnownSource | None) -> int:
+        """Bytes that a body may have, decompressed; of a source that is not known yet what any may have."""
+        if source is not None and source.strict:
+            return min(STRICT_BATCH_BYTES, self.max_batch_bytes)
+        return self.max_batch_bytes
+
     @property
     def max_lines_bytes(self) -> int:
         """Bytes that the lines of one request may come to."""
@@ -62,7 +102,7 @@ class IngestSettings(Struct, frozen=True):
         """Settings of a valid configuration. Raises ValueError for a proxy that is no address or network."""
         http = config.http
         sources = {
-            key: KnownSource(name, msgspec.json.encode(name), key, source.enabled)
+            key: KnownSource.of(name, key, source)
             for name, source in config.sources.items()
             for key in source.write_keys
         }
@@ -71,7 +111,9 @@ class IngestSettings(Struct, frozen=True):
             config_id=config_id,
             sources=sources,
             basic={text: source for key, source in sources.items() for text in _basic_texts(key)},
+            has_apps=bool(config.oauth),
             unknown_key=http.unknown_key,
+            disabled_source=http.disabled_source,
             max_event_bytes=http.max_event_bytes,
             max_batch_bytes=http.max_batch_bytes,
             max_in_flight_bytes=http.max_in_flight_bytes,
@@ -83,6 +125,10 @@ class IngestSettings(Struct, frozen=True):
             api_host=api_host,
             protocol=protocol,
         )
+
+
+def _rate(text: str | None) -> Rate | None:
+    return None if text is None else parse_rate(text)
 
 
 def _basic_texts(key: str) -> tuple[str, str]:

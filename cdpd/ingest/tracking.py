@@ -14,18 +14,22 @@ from msgspec import Raw, Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
-from cdpd.ingest.auth import by_header, by_key, query_key, raw_key
+from cdpd.ingest.auth import by_header, by_key, check_token, query_key, raw_key
 from cdpd.ingest.body import read_body, ready_body
 from cdpd.ingest.in_flight import Charge, InFlight
+from cdpd.ingest.key_use import KeyUse
 from cdpd.ingest.line import Head, LineBuilder
-from cdpd.ingest.refusal import APPEND_RETRY, Refused, overloaded, too_large
+from cdpd.ingest.pixel import Pixel, pixel_event
+from cdpd.ingest.rates import Rates
+from cdpd.ingest.refusal import APPEND_RETRY, Refused, overloaded, rate_limited, too_large
 from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings, KnownSource
 from cdpd.ingest.split import Element, Split, peek, split_batch, split_single
 from cdpd.ingest.tolerant import MAX_COMMAS, split_tolerantly
-from cdpd.ingest.via import client_ip, via_json
+from cdpd.ingest.via import MAX_ORIGIN, client_ip, legible, retries, via_json
 from cdpd.log.errors import AppendFailed
 from cdpd.metrics import Metrics
+from cdpd.oauth.contract import OAuth
 from cdpd.timestamp import format_time
 
 Append = Callable[[Sequence[bytes], int], Awaitable[object]]
@@ -56,12 +60,17 @@ class Tracking:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         in_flight: InFlight,
+        keys: KeyUse,
+        oauth: OAuth | None,
     ) -> None:
         self._append = append
         self._clock = clock
         self._metrics = metrics
         self._log = log
         self._in_flight = in_flight
+        self._keys = keys
+        self._oauth = oauth
+        self._rates = Rates(clock)
         self._aside = anyio.CapacityLimiter(1)
         self._at_ms = -1
         self._at = b""
@@ -74,44 +83,73 @@ class Tracking:
             if self._unknown(refused, settings):
                 return
             raise
-        if source is not None and not source.enabled:
-            self._disabled(source)
+        if source is not None and not self._admits(source, request, settings):
             return
+        limit = settings.largest_body(source)
         charge = Charge(self._in_flight)
         try:
-            body = ready_body(request, charge, settings.max_batch_bytes)
+            body = ready_body(request, charge, limit)
             if body is None:
-                body = await read_body(request, charge, settings.max_batch_bytes)
-            at_ms = self._clock.now_ms()
-            split = self._split(body, endpoint.single)
-            if split is None:
-                body, split = await self._split_tolerantly(body, endpoint.single)
-            source = self._source(request, settings, source, split)
-            if source is None:
-                return
-            if endpoint.single and len(body) > settings.max_event_bytes:
-                raise too_large("the event", settings.max_event_bytes)
-            if len(body) > COMMON_BATCH_BYTES:
-                self._metrics.add(names.NOTED, "large_batch")
-            if not split.events:
-                self._metrics.add(names.NOTED, "empty_batch")
-                return
-            head = Head(
-                self._received_at(at_ms),
-                source.json,
-                via_json(request, endpoint.path, client_ip(request, settings.trusted_proxies)),
-            )
-            builder = LineBuilder(settings, head, split, b"\n" in body or b"\r" in body)
-            if len(split.events) <= 2 * SLICE:
-                lines = builder.build(split.events)
-                if not charge.add(builder.size):
-                    raise overloaded()
-            else:
-                lines = await _build_in_slices(builder, split.events, charge)
-            del body, split
-            await self._store(lines, settings)
+                body = await read_body(request, charge, limit)
+            await self._keep(request, endpoint, settings, source, body, charge)
         finally:
             charge.release()
+
+    async def take_pixel(self, request: Request, pixel: Pixel, settings: IngestSettings) -> None:
+        """The same for the event in a pixel's query."""
+        charge = Charge(self._in_flight)
+        try:
+            body = pixel_event(pixel, request.query, legible(request.headers.get("user-agent", "")))
+            if not charge.add(len(body)):
+                raise overloaded()
+            await self._keep(request, Endpoint(pixel.path, single=True), settings, None, body, charge)
+        finally:
+            charge.release()
+
+    async def _keep(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        settings: IngestSettings,
+        source: KnownSource | None,
+        body: bytes,
+        charge: Charge,
+    ) -> None:
+        """From a body to durable lines. `source` has been admitted where the header named it. Raises Refused."""
+        at_ms = self._clock.now_ms()
+        split = self._split(body, endpoint.single)
+        if split is None:
+            body, split = await self._split_tolerantly(body, endpoint.single)
+        source = self._source(request, settings, source, split)
+        if source is None:
+            return
+        self._keys.note(source.write_key, at_ms)
+        if endpoint.single and len(body) > settings.max_event_bytes:
+            raise too_large("the event", settings.max_event_bytes)
+        if len(body) > COMMON_BATCH_BYTES:
+            if len(body) > settings.largest_body(source):
+                raise too_large("the body", settings.largest_body(source))
+            self._metrics.add(names.NOTED, "large_batch")
+        if not split.events:
+            self._metrics.add(names.NOTED, "empty_batch")
+            return
+        retry = retries(request)
+        if retry:
+            self._metrics.add(names.CLIENT_RETRIES, source.name)
+        head = Head(
+            self._received_at(at_ms),
+            source.json,
+            via_json(request, endpoint.path, client_ip(request, settings.trusted_proxies), retry),
+        )
+        builder = LineBuilder(settings, head, split, b"\n" in body or b"\r" in body)
+        if len(split.events) <= 2 * SLICE:
+            lines = builder.build(split.events)
+            if not charge.add(builder.size):
+                raise overloaded()
+        else:
+            lines = await _build_in_slices(builder, split.events, charge)
+        del body, split
+        await self._store(lines, settings)
         if builder.dropped_sent_at:
             self._metrics.add(names.NOTED, "sent_at_too_long")
         self._metrics.add(names.RECEIVED, source.name, n=len(lines))
@@ -176,10 +214,42 @@ class Tracking:
             if self._unknown(refused, settings):
                 return None
             raise
+        return source if self._admits(source, request, settings) else None
+
+    def _admits(self, source: KnownSource, request: Request, settings: IngestSettings) -> bool:
+        """Whether a request that has this source's key is taken; False where it is answered 200 and dropped.
+
+        Raises Refused: 401 source_disabled and missing_token, 403 origin_not_allowed and wrong_app, 429
+        rate_limited, 511 invalid_token.
+        """
+        if not source.guarded:
+            return True
         if not source.enabled:
-            self._disabled(source)
-            return None
-        return source
+            if settings.disabled_source == 401:
+                raise Refused(401, "source_disabled", f"the source {source.name} is disabled")
+            self._metrics.add(names.NOTED, "source_disabled")
+            self._log.debug("a request for a disabled source was answered and dropped", source=source.name)
+            return False
+        self.check_origin(request, source)
+        if source.oauth:
+            check_token(source, request.headers.get("authorization", ""), self._oauth)
+        wait = None
+        if source.rate_by_address is not None:
+            address = client_ip(request, settings.trusted_proxies)
+            wait = self._rates.take(source.name, source.rate_by_address, address)
+        if wait is None and source.rate is not None:
+            wait = self._rates.take(source.name, source.rate)
+        if wait is not None:
+            raise rate_limited(wait)
+        return True
+
+    def check_origin(self, request: Request, source: KnownSource) -> None:
+        """Raises Refused (403) where the source does not take requests of this page."""
+        origin = request.headers.get("origin")
+        if origin is not None and source.origins and not source.origins.allow(origin):
+            page = legible(origin)[:MAX_ORIGIN]
+            message = f"pages of {page} may not send to the source {source.name}: see its allowed_origins"
+            raise Refused(403, "origin_not_allowed", message)
 
     def _received_at(self, ms: int) -> bytes:
         if ms != self._at_ms:
@@ -195,10 +265,6 @@ class Tracking:
             self._metrics.add(names.NOTED, refused.code)
             return True
         return False
-
-    def _disabled(self, source: KnownSource) -> None:
-        self._metrics.add(names.NOTED, "source_disabled")
-        self._log.debug("a request for a disabled source was answered and dropped", source=source.name)
 
     def _compare(self, source: KnownSource, in_body: Raw) -> None:
         key = raw_key(in_body)

@@ -18,24 +18,24 @@ MAX_ORIGIN: Final = 256
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def via_json(request: Request, path: str, ip: str) -> bytes:
+def retries(request: Request) -> int:
+    """How often the client has sent this before, by its own count: Segment's header or RudderStack's."""
+    text = request.headers.get("x-retry-count") or request.headers.get("rsa-retry-attempt")
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) < 7 else 0
+
+
+def via_json(request: Request, path: str, ip: str, retry: int) -> bytes:
     """The `via` object as JSON text; `path` is the endpoint's, without a trailing slash."""
     get = request.headers.get
-    retry = get("x-retry-count")
-    via = Via(
-        path,
-        ip,
-        get("user-agent", "")[:MAX_USER_AGENT],
-        get("origin", "")[:MAX_ORIGIN],
-        int(retry) if retry is not None and retry.isascii() and retry.isdecimal() and len(retry) < 7 else 0,
-    )
+    via = Via(path, ip, get("user-agent", "")[:MAX_USER_AGENT], get("origin", "")[:MAX_ORIGIN], retry)
     try:
         return _encode(via)
     except UnicodeEncodeError:  # header bytes that are no UTF-8
-        return _encode(Via(path, ip, _legible(via.user_agent), _legible(via.origin), via.retry))
+        return _encode(Via(path, ip, legible(via.user_agent), legible(via.origin), via.retry))
 
 
-def _legible(text: str) -> str:
+def legible(text: str) -> str:
+    """A header's text where it holds bytes that are no UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
 
 

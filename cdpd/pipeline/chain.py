@@ -62,7 +62,7 @@ class Chains:
             instances[name] = make_instance(name, kind, options, installed[kind], env)
         sources = {
             name: Chain(
-                Source(name, source.type),
+                Source(name, source.type, source.labels),
                 [
                     instances[hook]
                     for hook in (config.pipeline.hooks if source.hooks is None else source.hooks)

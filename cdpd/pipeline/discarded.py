@@ -42,6 +42,8 @@ class Ended(Struct):
     message: str
     record: bool = True
     traceback: str = ""
+    retry: bool = False
+    """Its request said that it was one sent again."""
 
 
 def discarded_line(ended: Ended, received: bytes, now_ms: int) -> bytes:

@@ -239,7 +239,9 @@ class Passage:
         assert received is not None
         offset = received.position.offset
         code, message, trace = map(_storable, (code, message, trace))
-        self.ended[offset] = Ended(offset, received.source, by, code, message, record, trace)
+        self.ended[offset] = Ended(
+            offset, received.source, by, code, message, record, trace, received.via.retry > 0
+        )
 
 
 def _storable(text: str) -> str:

@@ -25,7 +25,7 @@ from cdpd.log.errors import AppendFailed, LogError
 from cdpd.log.frame import Cursor
 from cdpd.log.reader import Reader, Slice
 from cdpd.log.stream import Appended, Stream
-from cdpd.metrics import ACCEPTED, DISCARDED, HOOK_FAILURES, HOOK_SECONDS, NOTED, Metrics
+from cdpd.metrics import ACCEPTED, DISCARDED, DUPLICATES, HOOK_FAILURES, HOOK_SECONDS, NOTED, Metrics
 from cdpd.pipeline.chain import Chains
 from cdpd.pipeline.discarded import Ended, discarded_line
 from cdpd.pipeline.finishing import Finishing
@@ -312,6 +312,9 @@ class Pipeline:
             add(ACCEPTED, source, n=n)
         for (source, by, code), n in Counter((one.source, one.by, one.code) for one in ended).items():
             add(DISCARDED, source, by, code, n=n)
+        for one in ended:
+            if one.code == "duplicate":
+                add(DUPLICATES, one.source, "retry" if one.retry else "unannounced")
         for plugin, seconds in passage.seconds.items():
             add(HOOK_SECONDS, plugin, n=seconds)
         for plugin, n in passage.failures.items():
