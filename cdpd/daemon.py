@@ -20,26 +20,25 @@ from msgspec import Struct
 
 from cdpd import discovery
 from cdpd.banner import banner
-from cdpd.clock import Clock, SystemClock
+from cdpd.clock import Clock
 from cdpd.config.address import Listen, parse_listen
-from cdpd.config.data_folder import SOCKET, make_data_folder, plugin_folder, state_db
+from cdpd.config.data_folder import SOCKET, plugin_folder, state_db
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.control.contract import DiscardedFilter
-from cdpd.control.server import ControlInUse, serve_control
+from cdpd.control.server import serve_control
 from cdpd.delivery.delivery import Delivery, DestinationError
 from cdpd.delivery.state import StateDb, StateError
 from cdpd.ingest.ingest import Ingest
-from cdpd.ingest.server import ListenError, serve
+from cdpd.ingest.server import serve
 from cdpd.ingest.settings import IngestSettings
-from cdpd.log.errors import LogError, StreamLocked
-from cdpd.logs import Threshold, make_log
+from cdpd.logs import Threshold
 from cdpd.metrics import Metrics
 from cdpd.pipeline.chain import Chains, HookError
 from cdpd.pipeline.pipeline import Pipeline
 from cdpd.plugins import PluginEnv
-from cdpd.process import calm_garbage_collector, raise_file_limit
+from cdpd.process import calm_garbage_collector
 from cdpd.streams import Streams, open_streams, stream_options
 from cdpd.supervise import supervise
 from cdpd.upkeep import Kept, upkeep
@@ -52,72 +51,12 @@ _RESTART_NEEDED: Final[dict[str, Callable[[Config], object]]] = {
 """What a reload cannot change, and how to read it."""
 
 
-_FORESEEN: Final = (
-    ListenError,
-    StreamLocked,
-    ControlInUse,
-    LogError,
-    StateError,
-    DestinationError,
-    HookError,
-)
-"""What keeps a daemon from starting and needs no traceback: the message says what to do."""
-
-
 class RunOptions(Struct, frozen=True):
     """The command line of `cdpd run`."""
 
     config: Path | None = None
     data_dir: Path | None = None
     listen: str | None = None
-
-
-def run(options: RunOptions) -> int:
-    """Run the daemon until a signal stops it; the exit code (cdpd/cli/exits.py)."""
-    try:
-        loaded = load(options.config, options.data_dir, development=True)
-    except ConfigError as error:
-        lines = "\n".join(f"  {problem}" for problem in error.problems)
-        return _complain(f"the configuration is wrong:\n{lines}", 2)
-    threshold = Threshold(loaded.config.logging.level)
-    log = make_log(loaded.config.logging, sys.stderr, threshold)
-    daemon = Daemon(loaded, options, SystemClock(), log, threshold)
-    try:
-        make_data_folder(loaded.data_dir)
-        raise_file_limit()
-        anyio.run(daemon.run, backend_options={"use_uvloop": _has_uvloop()})
-    except Exception as error:
-        first = _first(error)
-        if isinstance(first, _FORESEEN):
-            return _complain(str(first), 1)
-        if isinstance(first, OSError):
-            reason = (first.strerror or str(first)).lower()
-            where = first.filename or loaded.data_dir
-            return _complain(
-                f"{where}: {reason}; is {loaded.data_dir} the right data folder (--data-dir)?", 1
-            )
-        raise
-    return 0 if daemon.asked_to_stop else _complain("ended, though nobody asked it to; its log says why", 1)
-
-
-def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401 - only whether it is there
-    except ImportError:
-        return False
-    return True
-
-
-def _first(error: Exception) -> Exception:
-    """What a task group's wrapping holds."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"cdpd: {message}\n")
-    return code
 
 
 class Daemon:

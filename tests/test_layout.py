@@ -33,7 +33,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "foreign": (),
     "terminal": (),
     "lines": ("event", "timestamp", "terminal"),
-    "oauth": (*PLAIN, "config"),
+    "oauth": (*PLAIN, "config", "control.contract"),
     "ingest": (*PLAIN, "log", "mapping", "config", "oauth.contract"),
     "pipeline": (*PLAIN, "log", "mapping", "config", "hookspecs", "plugins", "control.contract"),
     "delivery": (*PLAIN, "log", "mapping", "config", "destinations"),
@@ -57,9 +57,9 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 """Part → the parts (or modules of them) that it may import. A part that is not named here may import all."""
-INNERMOST: Final = ("daemon",)
-"""What nobody imports but the commands in ENTRANCES."""
-ENTRANCES: Final = ("cli.run",)
+INNERMOST: Final = ("daemon", "start")
+"""What nobody imports but ENTRANCES."""
+ENTRANCES: Final = ("start", "cli.run")
 
 
 def modules() -> dict[str, Path]:

@@ -49,6 +49,6 @@ def run(
     # Nothing is loaded yet that a reload could change; the daemon minds its signals from its first moment on.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from cdpd.daemon import RunOptions
-    from cdpd.daemon import run as run_daemon
+    from cdpd.start import run as run_daemon
 
     raise typer.Exit(run_daemon(RunOptions(config=config, data_dir=data_dir, listen=listen)))

@@ -1,0 +1,81 @@
+"""`cdpd run`: from the command line to a daemon that runs, and how a start that fails is told."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import anyio
+
+from cdpd.clock import SystemClock
+from cdpd.config.data_folder import make_data_folder
+from cdpd.config.load import load
+from cdpd.config.problem import ConfigError
+from cdpd.control.server import ControlInUse
+from cdpd.daemon import Daemon, RunOptions
+from cdpd.delivery.delivery import DestinationError
+from cdpd.delivery.state import StateError
+from cdpd.ingest.server import ListenError
+from cdpd.log.errors import LogError, StreamLocked
+from cdpd.logs import Threshold, make_log
+from cdpd.pipeline.chain import HookError
+from cdpd.process import raise_file_limit
+
+_FORESEEN: Final = (
+    ListenError,
+    StreamLocked,
+    ControlInUse,
+    LogError,
+    StateError,
+    DestinationError,
+    HookError,
+)
+"""What keeps a daemon from starting and needs no traceback: the message says what to do."""
+
+
+def run(options: RunOptions) -> int:
+    """Run the daemon until a signal stops it; the exit code (cdpd/cli/exits.py)."""
+    try:
+        loaded = load(options.config, options.data_dir, development=True)
+    except ConfigError as error:
+        lines = "\n".join(f"  {problem}" for problem in error.problems)
+        return _complain(f"the configuration is wrong:\n{lines}", 2)
+    threshold = Threshold(loaded.config.logging.level)
+    log = make_log(loaded.config.logging, sys.stderr, threshold)
+    daemon = Daemon(loaded, options, SystemClock(), log, threshold)
+    try:
+        make_data_folder(loaded.data_dir)
+        raise_file_limit()
+        anyio.run(daemon.run, backend_options={"use_uvloop": _has_uvloop()})
+    except Exception as error:
+        first = _first(error)
+        if isinstance(first, _FORESEEN):
+            return _complain(str(first), 1)
+        if isinstance(first, OSError):
+            reason = (first.strerror or str(first)).lower()
+            where = first.filename or loaded.data_dir
+            return _complain(
+                f"{where}: {reason}; is {loaded.data_dir} the right data folder (--data-dir)?", 1
+            )
+        raise
+    return 0 if daemon.asked_to_stop else _complain("ended, though nobody asked it to; its log says why", 1)
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401 - only whether it is there
+    except ImportError:
+        return False
+    return True
+
+
+def _first(error: Exception) -> Exception:
+    """What a task group's wrapping holds."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"cdpd: {message}\n")
+    return code
