@@ -39,6 +39,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "delivery": (*PLAIN, "log", "mapping", "config", "destinations"),
     "warehouse": (*PLAIN, "log", "mapping", "config", "destinations"),
     "control": (*PLAIN, "log", "mapping", "config"),
+    "bring": (*PLAIN, "log", "config", "ingest", "control"),
     "archive": ("event", "log", "config"),
     # Built-in plugins get what those of third parties get: the contracts, the event, and reading the log.
     "plugins": ("event", "clock", "log.reader"),

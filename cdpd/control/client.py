@@ -77,13 +77,13 @@ class ControlClient:
     def retry_discarded(self, which: DiscardedFilter, dry_run: bool = False) -> dict[str, Any]:
         return self._ask("POST", "/discarded/retry", RetryRequest(filter=which, dry_run=dry_run), _LONG)
 
-    def call(self, name: str, body: Struct | None = None, patience: float = 1.0) -> dict[str, Any]:
+    def call(self, name: str, body: Struct | bytes | None = None, patience: float = 1.0) -> dict[str, Any]:
         """A call that a part of the daemon brings: `METHOD /path` (cdpd/control/contract.py, Calls)."""
         method, _, path = name.partition(" ")
         return self._ask(method, path, body, patience)
 
     def _ask(
-        self, method: str, path: str, body: Struct | None = None, patience: float = 1.0
+        self, method: str, path: str, body: Struct | bytes | None = None, patience: float = 1.0
     ) -> dict[str, Any]:
         timeout = self.timeout * patience
         connection = _UnixConnection(self.path, timeout)
@@ -91,7 +91,7 @@ class ControlClient:
             connection.request(
                 method,
                 path,
-                body=None if body is None else msgspec.json.encode(body),
+                body=msgspec.json.encode(body) if isinstance(body, Struct) else body,
                 headers={"Content-Type": "application/json"},
             )
             answer = connection.getresponse()

@@ -76,10 +76,14 @@ class CannotDo(Exception):
     """What was asked for cannot be done; the text says why, and reaches the person who asked."""
 
 
+class Busy(CannotDo):
+    """It cannot be done at this moment: the same call may go through a bit later."""
+
+
 Calls = Mapping[str, Callable[[bytes], Awaitable[dict[str, Any]]]]
 """Calls of a part of the daemon: `METHOD /path` → makes the answer (which JSON can hold) of a request's body.
 
-May raise CannotDo, msgspec.DecodeError (the body is wrong) or ConfigError.
+May raise CannotDo, Busy, msgspec.DecodeError (the body is wrong) or ConfigError.
 """
 
 

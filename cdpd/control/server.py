@@ -1,7 +1,7 @@
 """The control API: JSON over HTTP on a Unix socket in the data folder, which only its owner can reach.
 
 Errors are `{"error": {"code", "message", "problems"?}}`: 400 bad request, 409 cannot be done, 422 a configuration
-that is wrong.
+that is wrong, 503 not at this moment.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import structlog
 from aiohttp import web
 
 from cdpd.config.problem import ConfigError
-from cdpd.control.contract import Calls, CannotDo, Controlled, RetryRequest
+from cdpd.control.contract import Busy, Calls, CannotDo, Controlled, RetryRequest
 from cdpd.control.socket_path import fitting
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _BACKLOG: Final = 16
+_LARGEST: Final = 16 * 1024 * 1024
+"""Bytes of a request's body."""
 
 
 class ControlInUse(RuntimeError):
@@ -48,7 +50,7 @@ def control_app(
         asked = msgspec.json.decode(await request.read() or b"{}", type=RetryRequest)
         return _json(await daemon.retry_discarded(asked.filter, asked.dry_run))
 
-    app = web.Application(middlewares=[_errors(log)])
+    app = web.Application(middlewares=[_errors(log)], client_max_size=_LARGEST)
     app.router.add_get("/status", status)
     app.router.add_post("/reload", reload)
     app.router.add_post("/reopen", reopen)
@@ -142,6 +144,8 @@ def _errors(log: structlog.typing.FilteringBoundLogger) -> Any:
             return _error(error.status, "not_found" if error.status == 404 else "bad_request", error.reason)
         except msgspec.DecodeError as error:
             return _error(400, "bad_request", str(error))
+        except Busy as error:
+            return _error(503, "busy", str(error))
         except CannotDo as error:
             return _error(409, "cannot", str(error))
         except ConfigError as error:
