@@ -20,17 +20,20 @@ from msgspec import Struct
 
 from cdpd import discovery
 from cdpd.banner import banner
+from cdpd.bring.receiving import Receiving
 from cdpd.clock import Clock
 from cdpd.config.address import Listen, parse_listen
-from cdpd.config.data_folder import SOCKET, plugin_folder, state_db
+from cdpd.config.data_folder import SOCKET, key_use_file, plugin_folder, state_db
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError, Problem
-from cdpd.control.contract import DiscardedFilter
+from cdpd.control.contract import Calls, DiscardedFilter
 from cdpd.control.server import serve_control
 from cdpd.delivery.delivery import Delivery, DestinationError
 from cdpd.delivery.state import StateDb, StateError
 from cdpd.ingest.ingest import Ingest
+from cdpd.ingest.key_use import KeyUse, KeyUseFile
+from cdpd.ingest.report import sources_report
 from cdpd.ingest.server import serve
 from cdpd.ingest.settings import IngestSettings
 from cdpd.logs import Threshold
@@ -90,6 +93,7 @@ class Daemon:
         self._pipeline: Pipeline
         self._delivery: Delivery
         self._ingest: Ingest
+        self._keys: KeyUse
 
     @property
     def config(self) -> Config:
@@ -116,6 +120,9 @@ class Daemon:
             self._streams = await stack.enter_async_context(
                 open_streams(self.loaded.data_dir, state, stream_options(self.config), self._clock, self._log)
             )
+            key_use = KeyUseFile(key_use_file(self.loaded.data_dir), self._log)
+            self._keys = key_use.read()
+            stack.callback(key_use.write, self._keys)
             self._chains = Chains.build(self.config, discovery, self._plugin_env)
             await self._chains.startup()
             stack.push_async_callback(self._stop_chains)
@@ -123,6 +130,7 @@ class Daemon:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(supervise, "pipeline", self._pipeline.run, self._clock, self._log)
                 tasks.start_soon(self._delivery.run, self.config)
+                tasks.start_soon(key_use.keep, self._keys, self._clock)
                 tasks.start_soon(upkeep, self._kept(), lambda: self.config.log, self._clock, self._log)
                 await self._serve()
                 await self._delivery.stop()
@@ -189,6 +197,7 @@ class Daemon:
             metrics=self.metrics,
             log=self._log,
             ready=lambda: self._not_ready,
+            keys=self._keys,
         )
         for name, routes in self._chains.routes().items():
             self._ingest.mount(name, routes)
@@ -226,7 +235,7 @@ class Daemon:
         await self._delivery.ready()
         listen = [parse_listen(self._options.listen or self.config.http.listen)]
         async with (
-            serve_control(self.loaded.data_dir / SOCKET, self, self._log),
+            serve_control(self.loaded.data_dir / SOCKET, self, self._log, self._calls()),
             serve(self._ingest, listen) as bound,
         ):
             self._bound = bound
@@ -272,6 +281,32 @@ class Daemon:
             "destinations": self._delivery.status(),
             "counters": self.metrics.snapshot(),
         }
+
+    def _receiving(self) -> Receiving:
+        """Takes what `cdpd import` brings."""
+        streams = self._streams
+
+        def behind() -> int:
+            cursor = streams.events.cursor
+            return streams.received.end.offset - (cursor.received.offset if cursor else 0)
+
+        return Receiving(
+            append=self._append,
+            config=lambda: self.config,
+            settings=lambda: self._settings(self.loaded),
+            behind=behind,
+            catalogue=discovery,
+            clock=self._clock,
+            metrics=self.metrics,
+        )
+
+    def _calls(self) -> Calls:
+        """What parts of the daemon answer on the control socket."""
+
+        async def sources(_: bytes) -> dict[str, Any]:
+            return sources_report(self.config.sources, self._keys, self.metrics)
+
+        return {"GET /sources": sources, **self._receiving().calls()}
 
     async def reload(self) -> dict[str, Any]:
         async with self._reloading:

@@ -19,6 +19,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "run": Entry("run", "Start the daemon; without a configuration, one to try things with"),
         "init": Entry("init", "Write a configuration to start from"),
         "check": Entry("check", "Check the configuration, and say where it is wrong or risky"),
+        "snippet": Entry("snippet", "Print what to paste into a website or an app, for each SDK"),
         "send": Entry("send", "Send events to a daemon: from a file, a pipe or options"),
     },
     "See what is there": {
@@ -29,6 +30,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Operate a running daemon": {
         "status": Entry("status", "Show what runs, and how far each part is"),
+        "sources": Entry("sources", "List sources, and when each of their write keys was last used"),
         "reload": Entry("reload", "Apply a changed configuration without a restart"),
     },
     "About this installation": {

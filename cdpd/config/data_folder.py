@@ -2,6 +2,7 @@
 
 log/received/  log/events/  log/discarded/     the streams
 state.db                                       cursors of destinations, parked events, journal
+key-use.json                                   when each write key was last used
 control.sock                                   the control API
 plugins/NAME/                                  what a plugin instance keeps
 write_key                                      of a daemon without a configuration
@@ -42,6 +43,11 @@ def stream_folder(data_dir: Path, name: str) -> Path:
 def state_db(data_dir: Path) -> Path:
     """Where delivery keeps its cursors, parked events and journal (SQLite)."""
     return data_dir / "state.db"
+
+
+def key_use_file(data_dir: Path) -> Path:
+    """Where it is kept when each write key was last used (JSON)."""
+    return data_dir / "key-use.json"
 
 
 def plugin_folder(data_dir: Path, name: str) -> Path:

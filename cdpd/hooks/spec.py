@@ -10,7 +10,8 @@ What it does, in this order; the codes are those of event-spec.md §11.
    A text as `context.library` becomes `{"name": …}`.
 3. **Ids** (`userId`, `anonymousId`, `groupId`, `previousId`): finite numbers become their decimal text, integers of
    any size exactly; null, "" and blank count as absent and stay as they were sent; anything else is
-   `id_not_string`. Without userId and anonymousId: `no_user_anon_id`; a group without groupId, an alias without
+   `id_not_string`. Where both userId and anonymousId are absent, those in `context.traits` take their place
+   (RudderStack's older SDKs); without them: `no_user_anon_id`; a group without groupId, an alias without
    userId or previousId: `id_required`.
 4. **Shape**: `event_not_defined`, `event_not_string`, `properties_not_object`, `traits_not_object`,
    `name_not_string`, `category_not_string`, `message_id_too_long`; the checks of consent events (privacy.md §7).
@@ -215,12 +216,23 @@ def _check_ids(kind: str, fields: dict[str, Raw]) -> None:
     group = _id("groupId", fields) if "groupId" in fields else False
     previous = _id("previousId", fields) if "previousId" in fields else False
     if not user and not anonymous:
-        raise Turned(_NO_ID)
+        user, anonymous = _ids_in_traits(fields)
     if kind == "group" and not group:
         raise Turned(Discard("id_required", "a group call needs a groupId"))
     if kind == "alias" and not (user and previous):
         missing = "userId" if previous else "previousId"
         raise Turned(Discard("id_required", f"an alias call needs a {missing}"))
+
+
+def _ids_in_traits(fields: dict[str, Raw]) -> tuple[bool, bool]:
+    """The ids of an event that has them in `context.traits` alone, as RudderStack's older SDKs do, put in place."""
+    traits = _fields(_fields(fields.get("context")).get("traits"))
+    found = {key for key in ("userId", "anonymousId") if key in traits and _id(key, traits)}
+    if not found:
+        raise Turned(_NO_ID)
+    for key in found:
+        fields[key] = traits[key]
+    return "userId" in found, "anonymousId" in found
 
 
 def _id(key: str, fields: dict[str, Raw]) -> bool:

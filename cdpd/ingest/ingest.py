@@ -55,7 +55,9 @@ class Ingest:
         self._log = log
         self._in_flight = InFlight(settings.max_in_flight_bytes)
         self._answers = Answers(clock)
-        self._tracking = Tracking(append, clock, metrics, log, self._in_flight, keys or KeyUse(), oauth)
+        self.keys = keys or KeyUse()
+        """When each write key was last used."""
+        self._tracking = Tracking(append, clock, metrics, log, self._in_flight, self.keys, oauth)
         self._endpoints = Endpoints(
             answers=self._answers,
             tracking=self._tracking,

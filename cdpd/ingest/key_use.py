@@ -10,14 +10,16 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import msgspec
-import structlog
 from msgspec import Struct
 
 from cdpd.clock import Clock
+
+if TYPE_CHECKING:  # a command reads the file without the daemon's log
+    import structlog
 
 KEEP_EVERY: Final = 60.0
 """Seconds between two writings of the file."""
@@ -78,6 +80,14 @@ def hashed(key: str) -> str:
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
+def read_uses(path: Path) -> KeyUse:
+    """What the file holds; nothing where there is none. Raises OSError, msgspec.DecodeError."""
+    try:
+        return KeyUse(_decode(path.read_bytes()))
+    except FileNotFoundError:
+        return KeyUse()
+
+
 class KeyUseFile:
     """The file that a KeyUse outlives a restart in."""
 
@@ -88,9 +98,7 @@ class KeyUseFile:
     def read(self) -> KeyUse:
         """What an earlier run wrote; a file that cannot be read is told of, and begun anew."""
         try:
-            return KeyUse(_decode(self._path.read_bytes()))
-        except FileNotFoundError:
-            return KeyUse()
+            return read_uses(self._path)
         except (msgspec.DecodeError, OSError) as error:
             text = "the last uses of write keys are not known"
             self._log.warning(text, file=str(self._path), error=str(error))
