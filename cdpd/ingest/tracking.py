@@ -97,12 +97,15 @@ class Tracking:
 
     async def take_pixel(self, request: Request, pixel: Pixel, settings: IngestSettings) -> None:
         """The same for the event in a pixel's query."""
+        source = by_header(settings, request.headers.get("authorization"))
+        if source is not None and not self._admits(source, request, settings):
+            return
         charge = Charge(self._in_flight)
         try:
             body = pixel_event(pixel, request.query, legible(request.headers.get("user-agent", "")))
             if not charge.add(len(body)):
                 raise overloaded()
-            await self._keep(request, Endpoint(pixel.path, single=True), settings, None, body, charge)
+            await self._keep(request, Endpoint(pixel.path, single=True), settings, source, body, charge)
         finally:
             charge.release()
 
