@@ -21,6 +21,15 @@ def peek_or_stop(config: Path | None, data_dir: Path | None) -> Peek:
         raise config_error(error.problems) from None
 
 
+def daemon_url(found: Peek) -> str:
+    """Where the running daemon says it listens, else where the configuration says."""
+    try:
+        said = ControlClient(found.data_dir / SOCKET, timeout=5).status().get("listen")
+    except (NotRunning, ControlRefused):
+        said = None
+    return said[0] if isinstance(said, list) and said and isinstance(said[0], str) else found.listen.url
+
+
 @contextmanager
 def asking(config: Path | None, data_dir: Path | None) -> Iterator[ControlClient]:
     """A client of the daemon on that data folder; that it is not there, or refuses, becomes a CommandError."""

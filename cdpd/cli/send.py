@@ -14,14 +14,12 @@ from msgspec import Struct
 
 from cdpd.cli.event_input import BadInput, Ready, event_of_options, read_events
 from cdpd.cli.exits import FAILED, USAGE, CommandError
-from cdpd.cli.located import peek_or_stop
+from cdpd.cli.located import daemon_url, peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import plural, print_json
 from cdpd.cli.uploader import Refused, Uploader, batches
-from cdpd.config.data_folder import SOCKET
 from cdpd.config.peek import Peek
 from cdpd.config.problem import did_you_mean
-from cdpd.control.client import ControlClient, ControlRefused, NotRunning
 
 app = new_app()
 _SHOWN = 20
@@ -151,7 +149,7 @@ def _target(
     if key is None:
         source = _source(found, source)
         key = found.write_keys[source]
-    return url or _address(found), key, source
+    return url or daemon_url(found), key, source
 
 
 def _source(found: Peek, wanted: str | None) -> str:
@@ -171,15 +169,6 @@ def _source(found: Peek, wanted: str | None) -> str:
         hint = did_you_mean(wanted, found.write_keys) or f"sources: {names}"
         raise CommandError(f"there is no enabled source {wanted!r}; {hint}", USAGE)
     return wanted
-
-
-def _address(found: Peek) -> str:
-    """Where the running daemon says it listens, else where the configuration says."""
-    try:
-        said = ControlClient(found.data_dir / SOCKET, timeout=5).status().get("listen")
-    except (NotRunning, ControlRefused):
-        said = None
-    return said[0] if isinstance(said, list) and said and isinstance(said[0], str) else found.listen.url
 
 
 def _send_all(uploader: Uploader, events: Iterable[Ready | BadInput], size: int) -> _Count:

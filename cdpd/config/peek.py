@@ -24,7 +24,12 @@ class Peek(Struct, frozen=True):
     data_dir: Path
     listen: Listen
     write_keys: dict[str, str]
-    """Source → its first write key; the development daemon's where there is no file."""
+    """Source → its first write key; the development daemon's where there is no file. Enabled sources only."""
+    all_keys: dict[str, list[str]] = {}
+    """The same with every write key, and with sources that are not enabled."""
+    public_url: str | None = None
+    analytics_js: bool = False
+    """Whether the browser library is served."""
 
 
 def peek(
@@ -48,11 +53,22 @@ def peek(
     configured = table(data, "data").get("dir")
     beside = path.parent if path else None
     where = data_folder(data_dir, configured if isinstance(configured, str) else None, beside, environ)
-    keys = _write_keys(data)
+    keys, all_keys = _write_keys(data), _all_keys(data)
     if path is None:
         development = read_development_key(where)
         keys = {"dev": development} if development else {}
-    return Peek(path, where, _listen(table(data, "http").get("listen")), keys)
+        all_keys = {name: [key] for name, key in keys.items()}
+    http = table(data, "http")
+    url = http.get("public_url")
+    return Peek(
+        path,
+        where,
+        _listen(http.get("listen")),
+        keys,
+        all_keys,
+        url.rstrip("/") if isinstance(url, str) else None,
+        isinstance(http.get("analytics_js"), str),
+    )
 
 
 def _listen(value: object) -> Listen:
@@ -73,4 +89,13 @@ def _write_keys(data: dict[str, Any]) -> dict[str, str]:
             and source.get("enabled") is not False
         ):
             found[name] = keys[0]
+    return found
+
+
+def _all_keys(data: dict[str, Any]) -> dict[str, list[str]]:
+    found = {}
+    for name, source in table(data, "sources").items():
+        keys = source.get("write_keys") if isinstance(source, dict) else None
+        if isinstance(keys, list) and keys and all(isinstance(key, str) for key in keys):
+            found[name] = keys
     return found

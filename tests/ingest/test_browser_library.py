@@ -1,4 +1,4 @@
-"""The browser library as it is served: names, caching, compression. In a real browser: tests/clients/test_snippet.py."""
+"""The browser library as it is served: names, caching, compression. In a real browser: tests/clients."""
 
 from __future__ import annotations
 
