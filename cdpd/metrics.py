@@ -36,6 +36,8 @@ RETRIED: Final = "cdpd_retried_batches_total"
 """Batches tried again; labels: destination."""
 PARKED: Final = "cdpd_parked_events_total"
 """Events parked; labels: destination."""
+TOKENS: Final = "cdpd_token_requests_total"
+"""Requests for access tokens; labels: `issued`, or the error (RFC 6749)."""
 
 
 class Metrics:

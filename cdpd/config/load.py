@@ -19,6 +19,7 @@ from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
 from cdpd.config.model import Config, SourceConfig
 from cdpd.config.plugin_options import Catalogue, place_own_paths, place_paths, plugin_faults
 from cdpd.config.problem import ConfigError, Problem
+from cdpd.config.public_keys import unreadable_keys
 from cdpd.config.risks import risks
 from cdpd.config.rules import broken_rules
 from cdpd.config.shape import Fault, check_shape
@@ -123,6 +124,7 @@ def _problems(document: Document, catalogue: Catalogue, folder: Path) -> list[Pr
     faults += broken_rules(document.data)
     faults += broken_source_rules(document.data)
     faults += broken_oauth_rules(document.data)
+    faults += unreadable_keys(document.data, folder)
     faults += broken_library(document.data, folder)
     faults += plugin_faults(document.data, catalogue, decode)
     return [_placed(document, fault) for fault in faults]

@@ -48,7 +48,7 @@ def broken_source_rules(data: dict[str, Any]) -> Iterator[Fault]:
 
 
 def broken_oauth_rules(data: dict[str, Any]) -> Iterator[Fault]:
-    """Every rule that [oauth] breaks; whether a key can be read is for its user to say."""
+    """Every rule that [oauth] breaks; whether a key can be read: cdpd/config/public_keys.py."""
     for name in table(data, "oauth"):
         app = table(data, "oauth", name)
         path: Path = ("oauth", name)
