@@ -23,7 +23,7 @@ from cdpd.banner import banner
 from cdpd.bring.receiving import Receiving
 from cdpd.clock import Clock
 from cdpd.config.address import Listen, parse_listen
-from cdpd.config.data_folder import SOCKET, key_use_file, plugin_folder, state_db
+from cdpd.config.data_folder import SOCKET, key_use_file, oauth_db, plugin_folder, state_db
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError, Problem
@@ -38,6 +38,8 @@ from cdpd.ingest.server import serve
 from cdpd.ingest.settings import IngestSettings
 from cdpd.logs import Threshold
 from cdpd.metrics import Metrics
+from cdpd.oauth.calls import token_calls
+from cdpd.oauth.server import AuthorizationServer
 from cdpd.pipeline.chain import Chains, HookError
 from cdpd.pipeline.pipeline import Pipeline
 from cdpd.plugins import PluginEnv
@@ -93,6 +95,7 @@ class Daemon:
         self._pipeline: Pipeline
         self._delivery: Delivery
         self._ingest: Ingest
+        self._oauth: AuthorizationServer
         self._keys: KeyUse
 
     @property
@@ -123,6 +126,15 @@ class Daemon:
             key_use = KeyUseFile(key_use_file(self.loaded.data_dir), self._log)
             self._keys = key_use.read()
             stack.callback(key_use.write, self._keys)
+            self._oauth = AuthorizationServer(
+                path=oauth_db(self.loaded.data_dir),
+                addresses=lambda: [address.url for address in self._bound],
+                clock=self._clock,
+                metrics=self.metrics,
+                log=self._log,
+            )
+            stack.callback(self._oauth.close)
+            self._oauth.apply(await self._oauth.read(self.config))
             self._chains = Chains.build(self.config, discovery, self._plugin_env)
             await self._chains.startup()
             stack.push_async_callback(self._stop_chains)
@@ -198,6 +210,7 @@ class Daemon:
             log=self._log,
             ready=lambda: self._not_ready,
             keys=self._keys,
+            oauth=self._oauth,
         )
         for name, routes in self._chains.routes().items():
             self._ingest.mount(name, routes)
@@ -306,7 +319,7 @@ class Daemon:
         async def sources(_: bytes) -> dict[str, Any]:
             return sources_report(self.config.sources, self._keys, self.metrics)
 
-        return {"GET /sources": sources, **self._receiving().calls()}
+        return {"GET /sources": sources, **self._receiving().calls(), **token_calls(self._oauth)}
 
     async def reload(self) -> dict[str, Any]:
         async with self._reloading:
@@ -323,6 +336,7 @@ class Daemon:
             ]
             if loaded.data_dir != self.loaded.data_dir and "data" not in restart:
                 restart.append("data")
+            apps = await self._oauth.read(loaded.config)
             before, self._chains = self._chains, await self._changed_chains(loaded.config, restart)
             chains = self._chains
             self._threshold.level = loaded.config.logging.level
@@ -330,6 +344,7 @@ class Daemon:
                 stream.options = stream_options(loaded.config)
             await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
             await before.shutdown(keep=chains)
+            self._oauth.apply(apps)
             self._ingest.apply(self._settings(loaded))
             self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
             return {

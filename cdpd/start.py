@@ -29,6 +29,7 @@ _FORESEEN: Final = (
     StateError,
     DestinationError,
     HookError,
+    ConfigError,
 )
 """What keeps a daemon from starting and needs no traceback: the message says what to do."""
 

@@ -2,6 +2,7 @@
 
 log/received/  log/events/  log/discarded/     the streams
 state.db                                       cursors of destinations, parked events, journal
+oauth.db                                       access tokens (hashed), where there are apps
 key-use.json                                   when each write key was last used
 control.sock                                   the control API
 plugins/NAME/                                  what a plugin instance keeps
@@ -48,6 +49,11 @@ def state_db(data_dir: Path) -> Path:
 def key_use_file(data_dir: Path) -> Path:
     """Where it is kept when each write key was last used (JSON)."""
     return data_dir / "key-use.json"
+
+
+def oauth_db(data_dir: Path) -> Path:
+    """Where access tokens are kept, hashed (SQLite)."""
+    return data_dir / "oauth.db"
 
 
 def plugin_folder(data_dir: Path, name: str) -> Path:
