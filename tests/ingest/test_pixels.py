@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -166,21 +167,13 @@ async def test_a_key_in_the_header_counts_too() -> None:
 @given(st.text(max_size=200), st.booleans())
 @settings(max_examples=300)
 def test_any_query_makes_an_event_or_is_refused(query: str, rudder: bool) -> None:
-    try:
-        made = pixel_event(Pixel("/v1/pixel/track", "track", rudder), query, "agent")
-    except Refused as refused:
-        assert refused.status == 400
-    else:
-        assert json.loads(made)["type"] == "track"
+    with contextlib.suppress(Refused):
+        assert json.loads(pixel_event(Pixel("/", "track", rudder), query, "agent"))["type"] == "track"
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=300)
 def test_any_data_makes_an_event_or_is_refused(data: bytes) -> None:
     query = "data=" + base64.urlsafe_b64encode(data).decode()
-    try:
-        made = pixel_event(Pixel("/v1/pixel/track", "track"), query, "agent")
-    except Refused as refused:
-        assert refused.status == 400
-    else:
-        assert isinstance(json.loads(made), dict)
+    with contextlib.suppress(Refused):
+        assert json.loads(pixel_event(Pixel("/", "track"), query, "agent"))["type"] == "track"
