@@ -31,6 +31,7 @@ PATH: Final = "import"
 """`via.path` of an imported event."""
 MOST_BEHIND: Final = 20_000
 """Events of `received` that may wait for the hooks before an import has to: those that arrive now come first."""
+_BATCH_ROOM: Final = 16 * 1024 * 1024
 _AT_ONCE: Final = 50
 """Lines that are made before other tasks have their turn."""
 
@@ -53,6 +54,11 @@ def received_line(item: Item, source: str, settings: IngestSettings, now_ms: int
     builder = LineBuilder(settings, head, Split(events=[event], key=None), b"\r" in item.text)
     (line,) = builder.build([event])
     return line, bool(builder.rejected)
+
+
+def unhurried(settings: IngestSettings) -> IngestSettings:
+    """The same, without a limit to what one request may come to: a batch of an import has its own."""
+    return msgspec.structs.replace(settings, max_batch_bytes=max(settings.max_batch_bytes, _BATCH_ROOM))
 
 
 class Receiving:
@@ -110,7 +116,7 @@ class Receiving:
         behind = self._behind()
         if behind > MOST_BEHIND:
             raise Busy(f"the hooks are {behind:,} events behind")
-        settings, now = self._settings(), self._clock.now_ms()
+        settings, now = unhurried(self._settings()), self._clock.now_ms()
         lines: list[bytes] = []
         rejected = 0
         for i, item in enumerate(items):
