@@ -31,6 +31,7 @@ from cdpd.control.contract import Calls, DiscardedFilter
 from cdpd.control.server import serve_control
 from cdpd.delivery.delivery import Delivery, DestinationError
 from cdpd.delivery.state import StateDb, StateError
+from cdpd.ingest.browser_library import BrowserLibrary
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.key_use import KeyUse, KeyUseFile
 from cdpd.ingest.report import sources_report
@@ -95,6 +96,7 @@ class Daemon:
         self._pipeline: Pipeline
         self._delivery: Delivery
         self._ingest: Ingest
+        self._library: BrowserLibrary | None = None
         self._oauth: AuthorizationServer
         self._keys: KeyUse
 
@@ -138,6 +140,7 @@ class Daemon:
             self._chains = Chains.build(self.config, discovery, self._plugin_env)
             await self._chains.startup()
             stack.push_async_callback(self._stop_chains)
+            self._library = await self._compressed(self.loaded)
             self._assemble(state)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(supervise, "pipeline", self._pipeline.run, self._clock, self._log)
@@ -221,11 +224,16 @@ class Daemon:
 
         An SDK that finds no address in the settings document sends to its vendor (wire.md §4).
         """
-        settings = IngestSettings.of(loaded.config, loaded.config_id)
+        settings = IngestSettings.of(loaded.config, loaded.config_id, self._library)
         if settings.api_host is None and self._bound and not self._bound[0].public:
             host = self._bound[0].url.removeprefix("http://")
             settings = msgspec.structs.replace(settings, api_host=f"{host}/v1", protocol="http")
         return settings
+
+    async def _compressed(self, loaded: LoadedConfig) -> BrowserLibrary | None:
+        """The browser library, made ready off the loop."""
+        files = loaded.library
+        return None if files is None else await anyio.to_thread.run_sync(BrowserLibrary.of, files)
 
     async def _append(self, lines: Sequence[bytes], config_id: int) -> object:
         return await self._streams.received.append(lines, config_id=config_id)
@@ -324,6 +332,7 @@ class Daemon:
     async def reload(self) -> dict[str, Any]:
         async with self._reloading:
             loaded = await anyio.to_thread.run_sync(self._load_again)
+            library = await self._compressed(loaded)
             if self._stop.is_set():
                 raise ConfigError([Problem("the daemon is stopping: nothing was changed")])
             changed = [
@@ -345,6 +354,7 @@ class Daemon:
             await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
             await before.shutdown(keep=chains)
             self._oauth.apply(apps)
+            self._library = library
             self._ingest.apply(self._settings(loaded))
             self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
             return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,14 +65,15 @@ def read_library(path: Path) -> LibraryFiles:
     return LibraryFiles(content, chunks)
 
 
-def broken_library(data: dict[str, Any], folder: Path) -> Iterator[Fault]:
-    """What is wrong with the files that `[http] analytics_js` names; relative paths are below `folder`."""
+def configured_library(data: dict[str, Any], folder: Path) -> LibraryFiles | Fault | None:
+    """The files that `[http] analytics_js` names, or what is wrong with them; a relative path is below `folder`."""
     value = table(data, "http").get("analytics_js")
-    if isinstance(value, str):
-        try:
-            read_library(folder.absolute() / Path(value).expanduser())
-        except ValueError as error:
-            yield Fault(("http", "analytics_js"), str(error))
+    if not isinstance(value, str):
+        return None
+    try:
+        return read_library(folder.absolute() / Path(value).expanduser())
+    except ValueError as error:
+        return Fault(("http", "analytics_js"), str(error))
 
 
 def _entry(path: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from cdpd.config.analytics_js import broken_library
+from cdpd.config.analytics_js import LibraryFiles, configured_library
 from cdpd.config.data_folder import data_folder, development_key
 from cdpd.config.decode import decode
 from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
@@ -40,6 +40,8 @@ class LoadedConfig(Struct, frozen=True):
     warnings: list[Problem] = []
     development: bool = False
     """No file was found: the embedded defaults."""
+    library: LibraryFiles | None = None
+    """What `[http] analytics_js` names, as it was when the configuration was read."""
 
 
 def load(
@@ -68,6 +70,9 @@ def load(
     document = read_document(path)
     catalogue = catalogue or _installed()
     problems = document.problems + _problems(document, catalogue, path.parent)
+    library = configured_library(document.data, path.parent)
+    if isinstance(library, Fault):
+        problems.append(_placed(document, library))
     if problems:
         raise ConfigError(_in_order(problems, document))
     place_paths(document.data, catalogue, path.parent)
@@ -79,6 +84,7 @@ def load(
         data_dir=data_folder(data_dir, config.data.dir, path.parent, environ),
         files=[file.path for file in document.files],
         warnings=_in_order([_placed(document, fault) for fault in risks(config, document)], document),
+        library=library if isinstance(library, LibraryFiles) else None,
     )
 
 
@@ -125,7 +131,6 @@ def _problems(document: Document, catalogue: Catalogue, folder: Path) -> list[Pr
     faults += broken_source_rules(document.data)
     faults += broken_oauth_rules(document.data)
     faults += unreadable_keys(document.data, folder)
-    faults += broken_library(document.data, folder)
     faults += plugin_faults(document.data, catalogue, decode)
     return [_placed(document, fault) for fault in faults]
 

@@ -66,10 +66,17 @@ class Answers:
         return self._finish(request, refused.status, start, body, extra, refused.close, origin)
 
     def plain(
-        self, request: Request, status: int, body: bytes, *, kind: bytes = JSON, extra: bytes = b""
+        self,
+        request: Request,
+        status: int,
+        body: bytes,
+        *,
+        kind: bytes = JSON,
+        extra: bytes = b"",
+        origin: bytes | None = None,
     ) -> Answer:
-        """Any other answer; `extra` are whole header lines."""
-        return self._finish(request, status, _start(status, kind, len(body)), body, extra, False, None)
+        """Any other answer; `extra` are whole header lines, `origin` those of CORS, in place of the usual."""
+        return self._finish(request, status, _start(status, kind, len(body)), body, extra, False, origin)
 
     def _finish(
         self,
@@ -104,4 +111,6 @@ class Answers:
 def _start(status: int, kind: bytes, length: int) -> bytes:
     """Status line, type and length."""
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    if status == HTTPStatus.NOT_MODIFIED:  # says nothing of the body that it stands for (RFC 9110 §8.6)
+        return head
     return head + b"Content-Type: " + kind + b"\r\nContent-Length: %d\r\n" % length

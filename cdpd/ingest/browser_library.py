@@ -8,19 +8,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 from msgspec import Struct
 
-from cdpd.config.analytics_js import read_library
-from cdpd.ingest.settings_document import accepts_gzip
+from cdpd.config.analytics_js import LibraryFiles
 
-SCRIPTS: Final = "/analytics.js/v1/"
-"""Below it: KEY/analytics.min.js, and chunks beside it."""
-CHUNKS: Final = "/analytics-next/bundles/"
-"""Where the library of version 1.84 asks for its chunks, below the address that it was loaded from."""
 ENTRY: Final = "analytics.min.js"
 FOR_ALL: Final = b"Access-Control-Allow-Origin: *\r\n"
 """Scripts are the same for everybody: one answer for all origins can be kept in any cache."""
@@ -86,9 +79,8 @@ class BrowserLibrary(Struct, frozen=True):
     chunks: Mapping[str, Asset]
 
     @classmethod
-    def read(cls, path: Path) -> BrowserLibrary:
-        """Read and compress what lies at `path` (some 20 ms). Raises ValueError that says what is wrong with it."""
-        files = read_library(path)
+    def of(cls, files: LibraryFiles) -> BrowserLibrary:
+        """Compress them: some 20 ms."""
         return cls(
             Asset.of((_WHERE % "").encode() + files.entry, _ENTRY_CACHE),
             Asset.of((_WHERE % _EVENTS).encode() + files.entry, _ENTRY_CACHE),
@@ -102,31 +94,11 @@ class BrowserLibrary(Struct, frozen=True):
         return self.chunks.get(name)
 
 
-class Asked(Struct, frozen=True):
-    """What a path asks for."""
-
-    key: str | None
-    """The write key in it; None where a chunk is asked for, which is nobody's in particular."""
-    name: str
-
-
-def asked(path: str) -> Asked | None:
-    """The file that a path (percent-encoded) stands for; None where it is none of the library's."""
-    if path.startswith(CHUNKS):
-        return Asked(None, path[len(CHUNKS) :])
-    if path.startswith(SCRIPTS):
-        key, slash, name = path[len(SCRIPTS) :].partition("/")
-        if key and slash:
-            return Asked(unquote(key), name)
-    return None
-
-
-def served(asset: Asset, headers: Mapping[str, str]) -> Served:
-    """The answer to a GET or HEAD with these headers: 200, or 304 where the browser has it already."""
-    zipped = accepts_gzip(headers.get("accept-encoding", ""))
+def served(asset: Asset, *, zipped: bool, if_none_match: str = "") -> Served:
+    """The answer to a GET or HEAD: 200, or 304 where the browser has that form already."""
     tag = f'"{asset.tag}-gzip"' if zipped else f'"{asset.tag}"'
     extra = b"ETag: " + tag.encode() + b"\r\nCache-Control: " + asset.cache + b"\r\n" + _ALWAYS
-    if _has(headers.get("if-none-match", ""), tag):
+    if _has(if_none_match, tag):
         return Served(304, b"", extra)
     if zipped:
         return Served(200, asset.gzipped, extra + b"Content-Encoding: gzip\r\n")

@@ -16,6 +16,7 @@ from cdpd.ingest import health, routes
 from cdpd.ingest.answers import Answer, Answers
 from cdpd.ingest.auth import by_header, by_key, query_key
 from cdpd.ingest.body import read_body
+from cdpd.ingest.browser_library import FOR_ALL, KIND, served
 from cdpd.ingest.cors import preflight
 from cdpd.ingest.in_flight import Charge, InFlight
 from cdpd.ingest.pixel import GIF, Pixel
@@ -97,7 +98,15 @@ class Endpoints:
         return found
 
     def _named_in(self, path: str) -> Route | None:
-        """The route of a path that holds a write key."""
+        """The route of a path that holds a write key or a file's name."""
+        file = routes.library_file(path)
+        if file is not None:
+            owner, name = file
+
+            async def script(request: Request, settings: IngestSettings) -> Answer:
+                return self._library_file(request, settings, owner, name)
+
+            return Route("/analytics.js", _READ, script)
         key = routes.settings_key(path)
         if key is None:
             return None
@@ -136,6 +145,25 @@ class Endpoints:
             document = compressed(document)
             extra += b"Content-Encoding: gzip\r\n"
         return self._answers.plain(request, 200, document, extra=extra)
+
+    def _library_file(self, request: Request, settings: IngestSettings, key: str | None, name: str) -> Answer:
+        """analytics.js. Whose key it is asked for with makes no difference, but a wrong one is told."""
+        library = settings.library
+        if library is None:
+            raise Refused(404, "not_found", "analytics.js is not served here: see [http] analytics_js")
+        if key is not None and unquote(key) not in settings.sources:
+            raise Refused(404, "unknown_source", "no source has this write key")
+        asset = library.find(name, host_known=settings.api_host is not None)
+        if asset is None:
+            raise Refused(404, "not_found", f"the browser library has no file {name[:200]}")
+        found = served(
+            asset,
+            zipped=accepts_gzip(request.headers.get("accept-encoding", "")),
+            if_none_match=request.headers.get("if-none-match", ""),
+        )
+        return self._answers.plain(
+            request, found.status, found.body, kind=KIND, extra=found.extra, origin=FOR_ALL
+        )
 
     async def _source_config(self, request: Request, settings: IngestSettings) -> Answer:
         source: KnownSource | None = by_header(settings, request.headers.get("authorization"))

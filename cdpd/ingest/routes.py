@@ -50,9 +50,14 @@ def settings_key(path: str) -> str | None:
     return None
 
 
-def library_file(path: str) -> tuple[str, str] | None:
-    """Write key (percent-encoded) and file name of `/analytics.js/v1/KEY/NAME`; None for any other path."""
+def library_file(path: str) -> tuple[str | None, str] | None:
+    """Write key (percent-encoded) and file name of `/analytics.js/v1/KEY/NAME`; None for any other path.
+
+    The library asks for its chunks at `/analytics-next/bundles/NAME`, where no key is: then it is None.
+    """
     parts = path.split("/")
     if len(parts) == 5 and parts[1:3] == ["analytics.js", "v1"] and parts[3] and parts[4]:
         return parts[3], parts[4]
+    if len(parts) == 4 and parts[1:3] == ["analytics-next", "bundles"] and parts[3]:
+        return None, parts[3]
     return None

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from cdpd.config.model import Config, SourceConfig
 from cdpd.config.rate import Rate, parse_rate
+from cdpd.ingest.browser_library import BrowserLibrary
 from cdpd.ingest.origins import Origins
 
 MAX_EVENTS: Final = 2500
@@ -85,6 +86,8 @@ class IngestSettings(Struct, frozen=True):
     api_host: str | None
     """`host[:port]/v1` for the settings document; None where no public_url is configured."""
     protocol: str | None
+    library: BrowserLibrary | None = None
+    """analytics.js, where it is served."""
 
     def largest_body(self, source: KnownSource | None) -> int:
         """Bytes that a body may have, decompressed; of a source that is not known yet what any may have."""
@@ -98,7 +101,7 @@ class IngestSettings(Struct, frozen=True):
         return self.max_batch_bytes * EXPANSION
 
     @classmethod
-    def of(cls, config: Config, config_id: int) -> IngestSettings:
+    def of(cls, config: Config, config_id: int, library: BrowserLibrary | None = None) -> IngestSettings:
         """Settings of a valid configuration. Raises ValueError for a proxy that is no address or network."""
         http = config.http
         sources = {
@@ -124,6 +127,7 @@ class IngestSettings(Struct, frozen=True):
             trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in http.trusted_proxies),
             api_host=api_host,
             protocol=protocol,
+            library=library,
         )
 
 
