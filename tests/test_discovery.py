@@ -58,4 +58,4 @@ def test_the_groups_do_not_mix(site: Path) -> None:
     install(site, "cdpd-cmd", "1.0", "[cdpd.commands]\nfd_command = fd:app\n")
     assert discovery.commands()["fd_command"].group == "cdpd.commands"
     assert "fd_command" not in {**discovery.hooks(), **discovery.destinations()}
-    assert {"spec", "dedup", "ip", "drop"} <= discovery.hooks().keys()
+    assert {"spec", "dedup", "ip", "drop", "user_agent", "geo", "bots", "sample"} <= discovery.hooks().keys()

@@ -11,15 +11,13 @@ A rule describes an event when each of its conditions does; a condition that is 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from fnmatch import translate
 from typing import Any, Final
 
 from msgspec import Struct
 
 from cdpd.config.problem import did_you_mean
 from cdpd.event import TYPES, Event
+from cdpd.hooks.patterns import globs, listed
 from cdpd.hookspecs import Discard, hookimpl
 from cdpd.plugins import Plugin, PluginEnv, Source
 
@@ -43,7 +41,7 @@ class Rule(Struct, forbid_unknown_fields=True, frozen=True):
             raise ValueError(
                 "a rule needs a condition (source, type, event or name); this would drop everything"
             )
-        for kind in _listed(self.type):
+        for kind in listed(self.type):
             if kind not in TYPES:
                 hint = did_you_mean(kind, TYPES) or f"there are {', '.join(TYPES)}"
                 raise ValueError(f"there is no type {kind!r}; {hint}")
@@ -74,10 +72,10 @@ class _Compiled:
     """A rule, ready to be asked."""
 
     def __init__(self, rule: Rule, number: int, record: bool) -> None:
-        self._sources = _globs(rule.source)
-        self._types = None if rule.type is None else frozenset(_listed(rule.type))
-        self._events = _globs(rule.event)
-        self._names = _globs(rule.name)
+        self._sources = globs(rule.source)
+        self._types = None if rule.type is None else frozenset(listed(rule.type))
+        self._events = globs(rule.event)
+        self._names = globs(rule.name)
         self.discard = Discard(CODE, f"rule {number} of the drop hook: {_told(rule)}", record)
 
     def describes(self, event: Event, source: Source) -> bool:
@@ -89,18 +87,6 @@ class _Compiled:
         if self._events is not None and not (kind == "track" and self._events(event.event or "")):
             return False
         return self._names is None or (kind in ("page", "screen") and bool(self._names(event.name or "")))
-
-
-def _listed(condition: str | list[str] | None) -> list[str]:
-    return [] if condition is None else [condition] if isinstance(condition, str) else condition
-
-
-def _globs(condition: str | list[str] | None) -> Callable[[str], object] | None:
-    """Whether a name fits one of the patterns; None where there is no condition."""
-    if condition is None:
-        return None
-    patterns = _listed(condition)
-    return re.compile("|".join(map(translate, patterns)) if patterns else r"(?!)").match
 
 
 def _told(rule: Rule) -> str:

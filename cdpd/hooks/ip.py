@@ -1,9 +1,7 @@
 """Fills in `context.ip` with the client's address, for events that come from people's devices.
 
 Source: wire.md §10 and event-spec.md §7. An address that the event has already is never overwritten, `0.0.0.0`
-(the documented way to opt out) included. Whether an event is from a device: the source's `type` says it where
-one is configured (see CLIENT_TYPES; any other is a server); else the request does: a path in short form, a pixel
-or a beacon, an `Origin` header, or a client library's name in `context.library.name`. Any sender may ask for it
+(the documented way to opt out) included. Which events are from a device: devices.py. Any sender may ask for it
 with `context.direct = true`. `context.direct` never goes further.
 """
 
@@ -16,30 +14,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from cdpd.event import Event
+from cdpd.hooks.devices import from_device
 from cdpd.hookspecs import hookimpl
 from cdpd.plugins import Plugin, PluginEnv, Source
 
-CLIENT_TYPES: Final = frozenset(
-    (
-        *("javascript", "web", "website", "browser", "pixel", "amp"),
-        *("mobile", "android", "ios", "swift", "kotlin", "flutter", "react-native", "react_native"),
-        *("unity", "xamarin", "roku"),
-    )
-)
-"""Types of sources whose requests come from people's devices (compared in lower case)."""
-CLIENT_LIBRARIES: Final = frozenset(
-    (
-        "analytics.js",
-        "analytics-ios",
-        "analytics-swift",
-        "analytics-kotlin",
-        "analytics-android",
-        "analytics-react-native",
-        "RudderLabs JavaScript SDK",
-    )
-)
-_CLIENT_PATHS: Final = frozenset(("/v1/i", "/v1/t", "/v1/p", "/v1/s", "/v1/g", "/v1/a", "/v1/b"))
-_CLIENT_ROOTS: Final = ("/v1/pixel/", "/pixel/", "/beacon/")
 _NULL: Final = Raw(b"null")
 _TRUE: Final = Raw(b"true")
 _EMPTY_STRING: Final = Raw(b'""')
@@ -53,12 +31,7 @@ class _Context(Struct):
     library: Raw | UnsetType = UNSET
 
 
-class _Library(Struct):
-    name: Raw | UnsetType = UNSET
-
-
 _look_into: Final = msgspec.json.Decoder(_Context).decode
-_decode_library: Final = msgspec.json.Decoder(_Library).decode
 _encode: Final = msgspec.json.Encoder().encode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
@@ -82,7 +55,7 @@ class Ip(Plugin):
         raw = event.raw_field("context")
         text = b"" if raw is None else bytes(raw)
         if raw is None or text[0] != 0x7B:
-            if self._enabled and self._from_device(event, source, None):
+            if self._enabled and from_device(event, source, UNSET):
                 self._fill(event)
             return
         seen = _look_into(raw)
@@ -92,7 +65,7 @@ class Ip(Plugin):
         else:
             direct = False
         if seen.ip is UNSET or seen.ip in (_NULL, _EMPTY_STRING):
-            if not self._enabled or not (direct or self._from_device(event, source, seen)):
+            if not self._enabled or not (direct or from_device(event, source, seen.library)):
                 return
             if seen.ip is UNSET and seen.direct is UNSET:
                 address = self._address(event)
@@ -127,18 +100,6 @@ class Ip(Plugin):
         except (msgspec.DecodeError, ValueError):
             return  # not an address: it stays as it was sent
         event.context["ip"] = anonymous(address)
-
-    def _from_device(self, event: Event, source: Source, context: _Context | None) -> bool:
-        if source.type is not None:
-            return source.type.lower() in CLIENT_TYPES
-        assert event.received is not None
-        via = event.received.via
-        if via.origin or via.path in _CLIENT_PATHS or via.path.startswith(_CLIENT_ROOTS):
-            return True
-        if context is None or context.library is UNSET or bytes(context.library)[0] != 0x7B:
-            return False
-        name = _decode_library(context.library).name
-        return name is not UNSET and bytes(name)[0] == 0x22 and _decode_text(name) in CLIENT_LIBRARIES
 
 
 def anonymous(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

@@ -62,6 +62,9 @@ def install(folder: Path, name: str, entry_points: str) -> None:
     (info / "entry_points.txt").write_text(entry_points)
 
 
+HOOKS = ("bots", "dedup", "drop", "geo", "ip", "sample", "spec", "user_agent")
+
+
 @pytest.fixture
 def geo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package with a hook, a destination and two commands, installed."""
@@ -70,7 +73,7 @@ def geo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "cdpd_geo.py").write_text(MODULE)
     install(
         folder, "cdpd-geo",
-        "[cdpd.hooks]\ngeo = cdpd_geo:Geo\n[cdpd.destinations]\ncrm = cdpd_geo:Crm\n"
+        "[cdpd.hooks]\nplaces = cdpd_geo:Geo\n[cdpd.destinations]\ncrm = cdpd_geo:Crm\n"
         "[cdpd.commands]\nhello = cdpd_geo:hello\nbye = cdpd_geo:app\nrun = cdpd_geo:hello\n",
     )  # fmt: skip
     monkeypatch.syspath_prepend(str(folder))
@@ -82,14 +85,14 @@ def test_the_built_in_plugins_are_listed_and_can_be_loaded(cdpd: Cdpd) -> None:
     ran = cdpd("plugins")
     assert ran.code == 0, ran.out
     names = [line.split()[0] for line in ran.lines if line.startswith("  ")]
-    assert names == ["dedup", "drop", "ip", "spec", "console", "file", "null", "webhook"]
+    assert names == [*HOOKS, "console", "file", "null", "webhook"]
     assert all("cdpd-daemon" in line for line in ran.lines if line.startswith("  "))
     for plugin in cdpd("plugins", "--json").json["plugins"]:
         assert plugin["doc"], plugin["name"]
         assert len(plugin["doc"]) <= 120
 
 
-@pytest.mark.parametrize("name", ["dedup", "drop", "ip", "spec", "console", "file", "null", "webhook"])
+@pytest.mark.parametrize("name", [*HOOKS, "console", "file", "null", "webhook"])
 def test_every_option_of_a_built_in_plugin_is_explained(cdpd: Cdpd, name: str) -> None:
     (plugin,) = cdpd("plugins", "show", name, "--json").json["plugins"]
     assert [option["name"] for option in plugin.get("options", []) if not option["doc"]] == []
@@ -100,18 +103,18 @@ def test_every_option_of_a_built_in_plugin_is_explained(cdpd: Cdpd, name: str) -
 
 def test_plugins_of_other_packages_are_listed_with_their_package(cdpd: Cdpd, geo: Path) -> None:
     rows = [" ".join(line.split()) for line in cdpd("plugins").lines]
-    assert "geo cdpd-geo 1.2 Looks up where people are." in rows
+    assert "places cdpd-geo 1.2 Looks up where people are." in rows
     assert "crm cdpd-geo 1.2 A CRM. Upserts people." in rows
 
 
 def test_show_tells_each_option_with_type_default_and_meaning(cdpd: Cdpd, geo: Path) -> None:
-    ran = cdpd("plugins", "show", "geo")
+    ran = cdpd("plugins", "show", "places")
     assert ran.code == 0
     assert ran.lines == [
-        "geo: a hook of cdpd-geo 1.2",
+        "places: a hook of cdpd-geo 1.2",
         "Looks up where people are.",
         "",
-        "[hooks.geo]",
+        "[hooks.places]",
         "database  (a string; needed)",
         "    The file with the places.",
         'precision  ("city" or "country"; default "city")',
@@ -128,7 +131,7 @@ def test_show_of_what_is_not_installed_suggests(cdpd: Cdpd, geo: Path) -> None:
     ran = cdpd("plugins", "show", "xyz")
     assert ran.code == 1
     assert "no plugin 'xyz' is installed" in ran.err
-    assert 'did you mean "geo"?' in cdpd("plugins", "show", "goe").err
+    assert 'did you mean "places"?' in cdpd("plugins", "show", "place").err
 
 
 def test_a_plugin_that_cannot_be_loaded_is_told_with_the_reason_and_exits_1(cdpd: Cdpd, geo: Path) -> None:
@@ -140,7 +143,7 @@ def test_a_plugin_that_cannot_be_loaded_is_told_with_the_reason_and_exits_1(cdpd
     ran = cdpd("plugins")
     assert ran.code == 1
     assert "  broken cannot be loaded: ModuleNotFoundError: No module named 'cdpd_missing'" in ran.lines
-    assert any(line.split()[:2] == ["geo", "cdpd-geo"] for line in ran.lines)
+    assert any(line.split()[:2] == ["places", "cdpd-geo"] for line in ran.lines)
     ran = cdpd("plugins", "show", "broken")
     assert ran.code == 1
     assert "cannot be loaded" in ran.out
@@ -153,7 +156,7 @@ def test_a_plugin_that_cannot_be_loaded_is_told_with_the_reason_and_exits_1(cdpd
 
 
 def test_a_name_that_two_packages_claim_is_told(cdpd: Cdpd, geo: Path) -> None:
-    install(geo, "cdpd-other", "[cdpd.hooks]\ngeo = cdpd_geo:Geo\n")
+    install(geo, "cdpd-other", "[cdpd.hooks]\nplaces = cdpd_geo:Geo\n")
     ran = cdpd("plugins")
     assert ran.code == 1
     assert "offered by 2 packages (cdpd-geo, cdpd-other)" in ran.out

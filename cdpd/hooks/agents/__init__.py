@@ -1,0 +1,1 @@
+"""User agents read: what the hooks `user_agent` and `bots` share."""

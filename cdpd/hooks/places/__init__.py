@@ -1,0 +1,1 @@
+"""Where addresses are: what the hook `geo` reads."""
