@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.clients.proxy import Proxy
@@ -40,6 +41,16 @@ def assert_same(sent: dict[str, Any], stored: dict[str, Any], source: str) -> No
     for field in ("receivedAt", "timestamp", "originalTimestamp"):
         assert stored[field].endswith("Z")
         assert len(stored[field]) == len("2026-01-01T00:00:00.000Z")
+    if "channel" in sent:
+        assert stored["channel"] == sent["channel"]
+    if when := sent.get("originalTimestamp") or sent.get("timestamp"):
+        assert _milliseconds(stored["originalTimestamp"]) == _milliseconds(when)
+    if "timestamp" in sent and "originalTimestamp" in sent:  # RudderStack's SDKs: set by the user on purpose
+        assert _milliseconds(stored["timestamp"]) == _milliseconds(sent["timestamp"])
+
+
+def _milliseconds(text: str) -> int:
+    return (datetime.fromisoformat(text) - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
 
 
 def _own(event: dict[str, Any]) -> dict[str, Any]:
@@ -52,4 +63,6 @@ def _own(event: dict[str, Any]) -> dict[str, Any]:
     context = dict(own.get("context") or {})
     context.pop("ip", None)
     context.pop("direct", None)
+    if own["type"] == "identify" and not own.get("traits") and context.get("traits"):
+        own["traits"] = context["traits"]  # RudderStack's SDKs send them only there
     return {**own, "context": context}

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import anyio
+import pytest
 
-from tests.clients.proxy import proxy
-from tests.clients.same import assert_each_once
+from tests.clients.proxy import Fault, proxy
+from tests.clients.six_calls import CONFIG, segment_node
+from tests.clients.troubles import (
+    TROUBLES,
+    Trouble,
+    assert_drops_what_is_refused,
+    assert_each_once_despite,
+    assert_stored_once,
+)
 from tests.running import running
-from tests.services import node_modules, program
-
-CONFIG = """
-[sources.website]
-write_keys = ["wk_clients_node"]
-"""
 
 
 async def test_the_six_calls_arrive_once_and_unchanged(tmp_path: Path) -> None:
-    node, modules = program("node"), node_modules()
-    script = Path(__file__).with_name("six_calls.mjs")
     async with running(tmp_path, CONFIG) as daemon, proxy(daemon.url) as between:
-        done = await anyio.run_process([node, str(script), str(modules), between.url, "wk_clients_node"])
-        assert json.loads(done.stdout) == {"errors": []}
-        stored = await daemon.wait_for("events", 6)
-        assert_each_once(between, stored)
-        assert not daemon.lines("discarded")
+        assert await segment_node().six_calls(between.url) == []
+        await assert_stored_once(daemon, between)
+        assert between.answers() == [200, 200]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
+async def test_a_retry_brings_each_event_once(tmp_path: Path, trouble: Trouble) -> None:
+    await assert_each_once_despite(tmp_path, trouble, segment_node())
+
+
+async def test_a_retry_is_told_from_a_first_attempt(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG) as daemon, proxy(daemon.url) as between:
+        between.faults.append(Fault(status=503))
+        assert await segment_node().six_calls(between.url) == []
+        first = {event["messageId"] for event in between.posts()[0].events()}
+        received = await daemon.wait_for("received", 6)
+        assert {line["messageId"] for line in received if line["via"].get("retry") == 1} == first
+
+
+async def test_what_the_daemon_refuses_is_dropped_and_the_program_goes_on(tmp_path: Path) -> None:
+    await assert_drops_what_is_refused(tmp_path, segment_node())

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-import anyio.to_thread
 import pytest
-from segment.analytics.client import Client
 
 from tests.clients.proxy import proxy
-from tests.clients.same import assert_each_once
+from tests.clients.six_calls import CONFIG, segment_python
+from tests.clients.troubles import (
+    TROUBLES,
+    Trouble,
+    assert_drops_what_is_refused,
+    assert_each_once_despite,
+    assert_stored_once,
+)
 from tests.running import running
-
-CONFIG = """
-[sources.website]
-write_keys = ["wk_clients_python"]
-"""
-
-
-def six_calls(host: str, gzip: bool) -> None:
-    errors: list[object] = []
-    client = Client(
-        "wk_clients_python", host=host, gzip=gzip, on_error=lambda *e: errors.append(e), max_retries=1
-    )
-    client.identify(7, {"email": "ada@example.com", "born": datetime(1990, 1, 2, tzinfo=UTC)})
-    client.track(
-        "u1", "Order Completed", {"revenue": 12.5, "big": 12345678901234567890, "none": None, "ü": "ß"}
-    )
-    client.page("u1", "Docs", "Python", {"url": "https://example.com/docs"})
-    client.screen("u1", "Settings", "Main", {"dark": True})
-    client.group("u1", 7, {"name": "ACME"})
-    client.alias("anonymous-1", "u1")
-    client.flush()
-    client.join()
-    assert not errors
 
 
 @pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
 async def test_the_six_calls_arrive_once_and_unchanged(tmp_path: Path, gzip: bool) -> None:
     async with running(tmp_path, CONFIG) as daemon, proxy(daemon.url) as between:
-        await anyio.to_thread.run_sync(six_calls, between.url, gzip)
-        stored = await daemon.wait_for("events", 6)
-        assert_each_once(between, stored)
-        assert any(request.headers.get("content-encoding") == "gzip" for request in between.sent) == gzip
-        assert not daemon.lines("discarded")
+        assert await segment_python().six_calls(between.url, gzip=gzip) == []
+        await assert_stored_once(daemon, between)
+        assert all((request.headers.get("content-encoding") == "gzip") == gzip for request in between.posts())
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
+async def test_a_retry_brings_each_event_once(tmp_path: Path, trouble: Trouble) -> None:
+    await assert_each_once_despite(tmp_path, trouble, segment_python())
+
+
+async def test_what_the_daemon_refuses_is_dropped_and_the_program_goes_on(tmp_path: Path) -> None:
+    await assert_drops_what_is_refused(tmp_path, segment_python())

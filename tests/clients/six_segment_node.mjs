@@ -1,9 +1,12 @@
-// The six calls through @segment/analytics-node. argv: node_modules, host, write key. Prints {"errors": [...]}.
+// The six calls through @segment/analytics-node. argv: node_modules, settings as in six_calls.py. Prints {"errors": [...]}.
 import { createRequire } from 'node:module'
-const [modules, host, writeKey] = process.argv.slice(2)
+const [modules, text] = process.argv.slice(2)
+const { host, writeKey, retries, timeout, oauth } = JSON.parse(text)
 const { Analytics } = createRequire(modules + '/')('@segment/analytics-node')
 const errors = []
-const analytics = new Analytics({ writeKey, host, flushAt: 3, maxRetries: 1 })
+const analytics = new Analytics({
+  writeKey, host, flushAt: 3, maxRetries: retries, httpRequestTimeout: timeout * 1000, oauthSettings: oauth,
+})
 analytics.on('error', (error) => errors.push(String(error.reason ?? error.code)))
 analytics.identify({ userId: 'u1', traits: { email: 'ada@example.com', when: new Date(0) } })
 analytics.track({

@@ -1,0 +1,35 @@
+"""`rudder-sdk-python`, unmodified, against a running daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.clients.proxy import proxy
+from tests.clients.six_calls import CONFIG, rudder_python
+from tests.clients.troubles import (
+    TROUBLES,
+    Trouble,
+    assert_drops_what_is_refused,
+    assert_each_once_despite,
+    assert_stored_once,
+)
+from tests.running import running
+
+
+@pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
+async def test_the_six_calls_arrive_once_and_unchanged(tmp_path: Path, gzip: bool) -> None:
+    async with running(tmp_path, CONFIG) as daemon, proxy(daemon.url) as between:
+        assert await rudder_python().six_calls(between.url, gzip=gzip) == []
+        await assert_stored_once(daemon, between)
+        assert all((request.headers.get("content-encoding") == "gzip") == gzip for request in between.posts())
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
+async def test_a_retry_brings_each_event_once(tmp_path: Path, trouble: Trouble) -> None:
+    await assert_each_once_despite(tmp_path, trouble, rudder_python())
+
+
+async def test_what_the_daemon_refuses_is_dropped_and_the_program_goes_on(tmp_path: Path) -> None:
+    await assert_drops_what_is_refused(tmp_path, rudder_python())
