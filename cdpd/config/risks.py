@@ -44,6 +44,7 @@ def risks(config: Config, document: Document) -> Iterator[Fault]:
         )
     yield from _browser_risks(config)
     yield from _key_risks(config)
+    yield from _oauth_risks(config)
     yield from _retention_risks(config)
     yield from _hook_risks(config, document.data)
     yield from _readable_secrets(document)
@@ -74,6 +75,35 @@ def _key_risks(config: Config) -> Iterator[Fault]:
                 yield Fault(path, "a key this short can be guessed", _FRESH)
 
 
+def _oauth_risks(config: Config) -> Iterator[Fault]:
+    used = {app for source in config.sources.values() for app in source.oauth}
+    nameless = config.http.public_url is None and parse_listen(config.http.listen).host in _EVERYWHERE
+    for name, app in config.oauth.items():
+        if name not in used:
+            yield Fault(
+                ("oauth", name),
+                "no source takes the tokens of this app: it does nothing",
+                f'add it to a source: [sources.NAME] oauth = ["{name}"]',
+                at_key=True,
+            )
+        if nameless and not app.audience:
+            yield Fault(
+                ("oauth", name),
+                "only apps on this machine can get a token: by which name others reach this daemon is not set",
+                "set [http] public_url, or audience here, to what the app is given as its authorization server",
+                at_key=True,
+            )
+    for name, source in config.sources.items():
+        if source.oauth and source.type in _NO_SECRETS:
+            yield Fault(
+                ("sources", name, "oauth"),
+                f"tokens take a private key, which cannot be kept secret in what runs elsewhere ({source.type})",
+                "use OAuth for sources of the type server",
+            )
+
+
+_EVERYWHERE: Final = ("", "0.0.0.0", "::")
+_NO_SECRETS: Final = ("javascript", "android", "ios", "mobile")
 _FRESH: Final = "`cdpd init --print` shows a fresh one"
 
 

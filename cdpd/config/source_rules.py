@@ -70,6 +70,9 @@ def broken_oauth_rules(data: dict[str, Any]) -> Iterator[Fault]:
             if isinstance(scope, str) and scope not in SCOPES:
                 hint = did_you_mean(scope, SCOPES) or f"scopes: {', '.join(SCOPES)}"
                 yield Fault((*path, "scopes", i), f"there is no scope {scope!r}", hint)
+        for i, audience in enumerate(_list(app, "audience")):
+            if isinstance(audience, str) and not audience.strip("/ "):
+                yield Fault((*path, "audience", i), "a name of this server cannot be empty")
         if isinstance(app.get("token_lifetime"), str):
             yield from _raised((*path, "token_lifetime"), _check_lifetime, app["token_lifetime"])
 

@@ -40,7 +40,7 @@ class App(Struct, frozen=True):
     thumbprints: frozenset[str]
     scopes: frozenset[str]
     lifetime_ms: int
-    audiences: frozenset[str]
+    audiences: tuple[str, ...]
     """Names of this server in its assertions, without a slash at the end; empty: the server's own."""
 
 
@@ -50,14 +50,17 @@ class Apps(Struct, frozen=True):
     by_name: Mapping[str, App] = {}
     public_url: str | None = None
 
-    def audiences(self, app: App, addresses: Iterable[str]) -> frozenset[str]:
-        """What an assertion of `app` may name as its audience; `addresses` are where we listen, as URLs."""
+    def audiences(self, app: App, addresses: Iterable[str]) -> tuple[str, ...]:
+        """What an assertion of `app` may name as its audience, the one to recommend first.
+
+        `addresses` are where we listen, as URLs.
+        """
         if app.audiences:
             return app.audiences
         bases = [self.public_url] if self.public_url else []
         for address in addresses:
             bases += _names(address)
-        return frozenset(
+        return tuple(
             base.rstrip("/") + place + end for base in bases for place in _PLACES for end in ("", "/token")
         )
 
@@ -66,7 +69,8 @@ def _names(address: str) -> Iterable[str]:
     """An address, and for one of this machine the other ways to write it."""
     url = urlsplit(address)
     if url.hostname in ("127.0.0.1", "::1", "localhost"):
-        return [f"http://{host}:{url.port}" for host in _HERE]
+        others = [f"http://{host}:{url.port}" for host in _HERE]
+        return [address, *(other for other in others if other != address)]
     return [address]
 
 
@@ -94,7 +98,7 @@ def _app(name: str, config: OAuthAppConfig, problems: list[Problem]) -> App:
         thumbprints=frozenset(key.thumbprint for key in keys.values()),
         scopes=frozenset(config.scopes),
         lifetime_ms=round(parse_duration(config.token_lifetime) * 1000),
-        audiences=frozenset(text.rstrip("/") for text in config.audience),
+        audiences=tuple(text.rstrip("/") for text in config.audience),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -83,8 +83,11 @@ def read_signed(assertion: str, apps: Apps) -> Signed:
     return Signed(app, key, decoded["payload"])
 
 
-def check_claims(signed: Signed, audiences: Callable[[], frozenset[str]], now: float) -> Claims:
-    """The claims, where they hold at `now` (seconds since the epoch). Raises Refusal."""
+def check_claims(signed: Signed, audiences: Callable[[], Sequence[str]], now: float) -> Claims:
+    """The claims, where they hold at `now` (seconds since the epoch). Raises Refusal.
+
+    `audiences` are our names, the one to recommend first.
+    """
     try:
         claims = msgspec.json.decode(signed.payload, type=Claims)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -96,9 +99,8 @@ def check_claims(signed: Signed, audiences: Callable[[], frozenset[str]], now: f
     named = [claims.aud] if isinstance(claims.aud, str) else claims.aud
     allowed = audiences()
     if not any(name.rstrip("/") in allowed for name in named):
-        ours = ", ".join(sorted(allowed, key=lambda name: (len(name), name))[:3])
         said = ", ".join(named)[:200]
-        raise bad_client(f"client_assertion is meant for {said!r} (aud); this server is {ours}")
+        raise bad_client(f"client_assertion is meant for {said!r} (aud); this server is {allowed[0]}")
     if claims.exp <= now - LEEWAY:
         raise bad_request(EXPIRED)
     if claims.iat > now + LEEWAY:
