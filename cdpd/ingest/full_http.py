@@ -47,6 +47,8 @@ class FullRequest(Request):
             return await self._base.content.readany()
         except RequestPayloadError:
             raise Refused(400, "bad_request", "the chunks of the body are broken", close=True) from None
+        except ConnectionError:  # it may still read, or be gone: then nobody hears this
+            raise Refused(400, "bad_request", "the body ended before it was whole", close=True) from None
 
     def waits_for_body(self, waits: bool) -> None:
         transport = self._base.transport
