@@ -24,6 +24,7 @@ from msgspec import Raw, Struct
 
 from cdpd.config.problem import did_you_mean
 from cdpd.event import TYPES
+from cdpd.ingest.mend import mend
 from cdpd.timestamp import format_time, parse_time
 
 Kind = Literal["string", "number", "integer", "boolean", "json", "time"]
@@ -98,6 +99,10 @@ class Columns(Struct, frozen=True):
             raise MappingError(
                 "whose events are they? Say --column userId=COLUMN, or --column anonymousId=COLUMN"
             )
+        if "messageId" in self.fixed:
+            raise MappingError(
+                "messageId: one id for all rows would leave one event; give it a column, or none"
+            )
         if len(self.delimiter) > 1:
             raise MappingError(f"delimiter: one character is expected, not {self.delimiter!r}")
 
@@ -134,7 +139,7 @@ def mapping_of(
 
 def converted(cell: str, kind: Kind) -> Raw | None:
     """A cell as JSON text; None where it is empty. Numbers keep their digits. Raises ValueError."""
-    text = cell if kind == "string" else cell.strip()
+    text = (cell if kind == "string" else cell.strip()).replace("\0", "\ufffd")
     if not text:
         return None
     if kind == "string":
@@ -152,7 +157,8 @@ def converted(cell: str, kind: Kind) -> Raw | None:
         return Raw(_encode(format_time(ms)))
     if kind == "json":
         try:
-            return _decode_raw(text)
+            mended, _ = mend(text.encode())
+            return Raw(msgspec.json.format(_decode_raw(mended), indent=-1))  # on one line
         except (msgspec.DecodeError, RecursionError):
             raise ValueError(f"{_shown(cell)} is no JSON") from None
     found = _number(text)

@@ -82,10 +82,10 @@ class Table:
         for place in self._places:
             try:
                 cell = converted(row[place.index], place.column.kind)
-            except ValueError as error:
-                return BadLine(f"column {place.column.column}: {error}")
             except UnicodeEncodeError:
                 return BadLine(f"column {place.column.column}: not UTF-8 (try `iconv -f latin1 -t utf8`)")
+            except ValueError as error:
+                return BadLine(f"column {place.column.column}: {error}")
             if cell is not None:
                 _put(fields, place.path, cell)
         return self._brought(_whole(fields), row)
@@ -93,10 +93,9 @@ class Table:
     def _brought(self, fields: Fields, row: Sequence[str]) -> Brought:
         treatment = self._treatment
         if not own_id(fields.get("messageId")):
-            cells = [
-                cell.encode(errors="surrogateescape") for pair in zip(self._header, row) for cell in pair
-            ]  # noqa: B905 - of one length
-            fields["messageId"] = made_id(treatment.source, *cells)
+            cells = [cell for pair in zip(self._header, row, strict=True) for cell in pair]
+            encoded = [cell.encode(errors="surrogateescape") for cell in cells]
+            fields["messageId"] = made_id(treatment.source, *encoded)
         elif bytes(fields["messageId"])[:1] != b'"':
             fields["messageId"] = Raw(b'"%b"' % bytes(fields["messageId"]))
         received = _time(fields.pop("receivedAt", None))

@@ -21,6 +21,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "check": Entry("check", "Check the configuration, and say where it is wrong or risky"),
         "snippet": Entry("snippet", "Print what to paste into a website or an app, for each SDK"),
         "send": Entry("send", "Send events to a daemon: from a file, a pipe or options"),
+        "import": Entry("import_", "Bring in archives: of Segment, RudderStack or cdpd, or CSV"),
     },
     "See what is there": {
         "tail": Entry("tail", "Watch events as they arrive"),

@@ -6,6 +6,7 @@ oauth.db                                       access tokens (hashed), where the
 key-use.json                                   when each write key was last used
 control.sock                                   the control API
 plugins/NAME/                                  what a plugin instance keeps
+imports/progress.db                            how far `cdpd import` is, written by the command itself
 write_key                                      of a daemon without a configuration
 """
 
@@ -59,6 +60,11 @@ def oauth_db(data_dir: Path) -> Path:
 def plugin_folder(data_dir: Path, name: str) -> Path:
     """A plugin instance's own folder; in a folder of all of them, so that no name of theirs meets one of ours."""
     return data_dir / "plugins" / name
+
+
+def imports_folder(data_dir: Path) -> Path:
+    """Where `cdpd import` notes how far it is."""
+    return data_dir / "imports"
 
 
 def make_data_folder(folder: Path) -> None:
