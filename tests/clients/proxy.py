@@ -45,11 +45,13 @@ RESET_AFTER = Fault(after=True)
 
 
 class Delay:
-    """The daemon gets the request, and its answer is held back until `release`, or until the client gives up."""
+    """The answer is held back until `release`, or until the client gives up; `before`: the request itself is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, before: bool = False) -> None:
+        self.before = before
+        """The daemon gets the request only when it is released; otherwise it has answered it by then."""
         self.held = anyio.Event()
-        """The daemon has answered, and the client waits."""
+        """The client waits."""
         self._released = anyio.Event()
 
     def release(self) -> None:
@@ -162,9 +164,11 @@ class _Forwarder:
         self.proxy.changed()
         fault = sent.fault
         answer: _Answer | None = None
+        if isinstance(fault, Delay) and fault.before:
+            await fault.wait()
         if not isinstance(fault, Fault) or fault.after:
             answer = await self._forwarded(sent, request.path_qs)
-        if isinstance(fault, Delay):
+        if isinstance(fault, Delay) and not fault.before:
             await fault.wait()
         if isinstance(fault, Fault):
             answer = (

@@ -76,18 +76,20 @@ async def test_a_reset_loses_the_request_or_the_answer(fault: Fault, heard: bool
         assert [(request.status, request.daemon) for request in between.posts()] == [(0, 200 if heard else 0)]
 
 
-async def test_an_answer_is_held_back_until_it_is_released() -> None:
+@pytest.mark.parametrize("before", [False, True], ids=["answer", "request"])
+async def test_it_is_held_back_until_it_is_released(before: bool) -> None:
     async with (
         upstream() as (target, got),
         proxy(target) as between,
         aiohttp.ClientSession(between.url) as client,
     ):
-        delay = Delay()
+        delay = Delay(before=before)
         between.faults.append(delay)
         async with anyio.create_task_group() as tasks:
 
             async def release() -> None:
                 await delay.held.wait()
+                assert got == ([] if before else [batch("a")])
                 assert between.answers() == [0]
                 delay.release()
 
