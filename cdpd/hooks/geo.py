@@ -75,7 +75,7 @@ class Geo(Plugin):
     class Config(Struct, forbid_unknown_fields=True, frozen=True):
         path: Path
         """The database, a `.mmdb` file: City, Country, Enterprise, ASN or ISP."""
-        fields: Annotated[list[Literal["location", "timezone", "network"]], Meta(min_length=1)] = field(
+        fields: list[Literal["location", "timezone", "network"]] = field(
             default_factory=lambda: ["location", "timezone", "network"]
         )
         """What of `context` is filled in, as far as the database has it: `location`, `timezone`, `network`."""
@@ -89,6 +89,8 @@ class Geo(Plugin):
         """How many addresses are remembered; each takes about 1 KB."""
 
         def __post_init__(self) -> None:
+            if not self.fields:
+                raise ValueError("fields: the list is empty, so nothing would be filled in")
             if parse_duration(self.check) < 1:
                 raise ValueError(f"check: {self.check!r} is too often: write 1s or more")
 
@@ -127,13 +129,15 @@ class Geo(Plugin):
         return self._look_again()
 
     async def _look_again(self) -> None:
+        now: Signature | None = None
         try:
             now = await anyio.to_thread.run_sync(self._signature)
             if now == self._last:
                 return
-            self._last = now
             reader, signature = await anyio.to_thread.run_sync(self._open)
         except DatabaseError as error:
+            if now is None or not isinstance(error.__cause__, OSError):
+                self._last = now  # told once; but a disk that is full may have room later
             self.env.log.error("a new database cannot be used; the old one stays in use", error=str(error))
             return
         old = self._reader

@@ -69,12 +69,16 @@ class UserAgent(Plugin):
     """Fills in device, operating system and browser from the user agent and client hints."""
 
     class Config(Struct, forbid_unknown_fields=True, frozen=True):
-        fields: Annotated[list[Literal["device", "os", "browser"]], Meta(min_length=1)] = field(
+        fields: list[Literal["device", "os", "browser"]] = field(
             default_factory=lambda: ["device", "os", "browser"]
         )
         """What of `context` is filled in: `device` (type, manufacturer, model), `os`, `browser` (name, version)."""
         cache: Annotated[int, Meta(ge=1000, le=1_000_000)] = 10_000
         """How many user agents are remembered; each takes about 1 KB."""
+
+        def __post_init__(self) -> None:
+            if not self.fields:
+                raise ValueError("fields: the list is empty, so nothing would be filled in")
 
     def __init__(self, config: Any, env: PluginEnv) -> None:
         super().__init__(config, env)

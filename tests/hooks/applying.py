@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from cdpd.hooks.ip import Ip
 from cdpd.hooks.spec import Spec
 from cdpd.hookspecs import Discard
 from cdpd.log.reader import Frame
-from cdpd.pipeline.instance import make_instance
+from cdpd.pipeline.instance import Instance, make_instance
 from cdpd.pipeline.line import Lines, Refused
 from cdpd.pipeline.output import event_line
 from cdpd.plugins import Plugin, PluginEnv, Source
@@ -86,3 +88,57 @@ def normalised(
         apply(Ip, found, ip_options, source)
     text = event_line(found, msgspec.Raw(b'"website"'))
     return Outcome(text, discard, [(v.code, v.path) for v in found.violations])
+
+
+class Running:
+    """A plugin that was started."""
+
+    def __init__(self, hook: Instance, clock: FakeClock, told: Told) -> None:
+        self.hook = hook
+        self.clock = clock
+        self.told = told
+
+    async def __call__(self, *events: Event, source: Source | None = None) -> list[Discard | None]:
+        """A slice goes through; what became of each event."""
+        source = source or Source("website")
+        hook = self.hook
+        if hook.prepare is not None:
+            result = hook.prepare(events, source)
+            if inspect.isawaitable(result):
+                await result
+        found: list[Discard | None] = []
+        for event in events:
+            if hook.enrich is not None:
+                hook.enrich(event, source)
+            found.append(None if hook.filter is None else hook.filter(event, source))
+        return found
+
+    async def context(self, context: Any, source: Source | None = None, **line: Any) -> Any:
+        """What becomes of an event's context."""
+        event = decoded(received_line({"type": "track", "event": "A", "context": context}, **line))
+        await self(event, source=source)
+        return msgspec.json.decode(event.line())["context"]
+
+
+@asynccontextmanager
+async def running(
+    plugin: type[Plugin], options: Mapping[str, Any] | None = None, *, folder: Path = Path("unused")
+) -> AsyncIterator[Running]:
+    """Start a plugin, and stop it at the end. Raises what its startup raises."""
+    clock, told = FakeClock(), Told()
+
+    def env(name: str) -> PluginEnv:
+        return PluginEnv(name, folder, None, clock, told.log)  # type: ignore[arg-type]  # no streams
+
+    hook = make_instance("tested", "tested", dict(options or {}), InstalledClass(plugin), env)
+    await _called(hook.startup)
+    try:
+        yield Running(hook, clock, told)
+    finally:
+        await _called(hook.shutdown)
+
+
+async def _called(call: Callable[[], Awaitable[None] | None] | None) -> None:
+    result = call() if call is not None else None
+    if inspect.isawaitable(result):
+        await result

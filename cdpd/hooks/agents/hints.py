@@ -14,7 +14,7 @@ from cdpd.section import decode_value
 
 _LONGEST: Final = 100
 """Characters of a text that are taken."""
-_MADE_UP: Final = re.compile(r"\W*Not\W*A?\W*Brand\W*", re.IGNORECASE | re.ASCII)
+_MADE_UP: Final = re.compile(r"[\W_]*Not[\W_]*A?[\W_]*Brand[\W_]*", re.IGNORECASE | re.ASCII)
 """Brands that browsers put in so that nobody relies on the list (`Not/A)Brand`)."""
 _PLATFORMS: Final = {
     **{name: name for name in ("Android", "Chrome OS", "iOS", "Linux", "macOS", "Windows")},
