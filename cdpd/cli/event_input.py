@@ -12,6 +12,7 @@ from msgspec import Struct
 from cdpd.cli.exits import USAGE, CommandError
 from cdpd.config.problem import did_you_mean
 from cdpd.event import TYPES
+from cdpd.timestamp import parse_time
 
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _KINDS: Final = {"[": "a list", '"': "a string", "n": "null", "t": "true", "f": "false"}
@@ -99,9 +100,17 @@ def event_of_options(
     """The event that options describe: `texts` are its strings, `pairs` its sections as KEY=VALUE. CommandError."""
     fields: dict[str, Any] = {"type": kind, **{key: text for key, text in texts.items() if text is not None}}
     if kind not in TYPES:
-        raise CommandError(f"--type: {did_you_mean(kind, TYPES) or ''} one of {', '.join(TYPES)}", USAGE)
+        hint = did_you_mean(kind, TYPES) or f"one of {', '.join(TYPES)}"
+        raise CommandError(f"--type {kind!r} is no call; {hint}", USAGE)
     if kind == "track" and not fields.get("event"):
         raise CommandError("a track event needs its name: --event 'Signed Up'", USAGE)
+    if kind == "group" and not fields.get("groupId"):
+        raise CommandError("a group event needs its group: --group ID", USAGE)
+    if kind == "alias" and not (fields.get("userId") and fields.get("previousId")):
+        raise CommandError("an alias event needs both ids: --user NEW --previous OLD", USAGE)
+    when = fields.get("timestamp")
+    if when is not None and parse_time(when) is None:
+        raise CommandError(f"--timestamp {when!r} is no time: write 2026-01-31T12:00:00Z", USAGE)
     if not (fields.get("userId") or fields.get("anonymousId")):
         raise CommandError("say whose event it is: --user ID, or --anonymous ID", USAGE)
     for section, given in pairs.items():

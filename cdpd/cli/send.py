@@ -13,7 +13,7 @@ import typer
 from msgspec import Struct
 
 from cdpd.cli.event_input import BadInput, Ready, event_of_options, read_events
-from cdpd.cli.exits import FAILED, USAGE, CommandError
+from cdpd.cli.exits import FAILED, NOT_RUNNING, USAGE, CommandError
 from cdpd.cli.located import daemon_url, peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import plural, print_json
@@ -111,6 +111,8 @@ def send(
         stack.callback(uploader.close)
         count = _send_all(uploader, events, size)
     _report(count, address, as_source, json)
+    if count.unheard:
+        raise typer.Exit(NOT_RUNNING)
     if count.refused or count.bad:
         raise typer.Exit(FAILED)
 
@@ -120,6 +122,8 @@ class _Count(Struct):
     refused: int = 0
     bad: int = 0
     stopped: str = ""
+    unheard: bool = False
+    """It ended because nobody answered."""
 
 
 def _say(text: str) -> None:
@@ -181,6 +185,7 @@ def _send_all(uploader: Uploader, events: Iterable[Ready | BadInput], size: int)
                 count.sent += len(batch)
             except Refused as error:
                 count.refused += len(batch)
+                count.unheard = error.unheard
                 _say(f"{plural(len(batch), 'event')} not taken: {error}")
                 if error.final:
                     count.stopped = str(error)

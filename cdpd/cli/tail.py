@@ -12,9 +12,12 @@ from typing import Annotated
 
 import typer
 
+from cdpd.cli.exits import USAGE, CommandError
 from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, examples, new_app
 from cdpd.cli.streams import FromOption, Place, open_stream, parse_place
+from cdpd.config.problem import did_you_mean
+from cdpd.event import TYPES
 from cdpd.lines import Line, look_into, pretty
 from cdpd.log.folder import StreamFolder
 from cdpd.terminal import coloured
@@ -51,6 +54,9 @@ def tail(
     json: Annotated[bool, typer.Option("--json", help="Print each line as stored, which is JSON.")] = False,
 ) -> None:
     """Watch events as they arrive, until Ctrl-C. Without --from: those that arrive from now on."""
+    if type is not None and type not in TYPES:
+        hint = did_you_mean(type, TYPES) or f"one of {', '.join(TYPES)}"
+        raise CommandError(f"--type {type!r} is no call; {hint}", USAGE)
     folder = open_stream(peek_or_stop(config, data_dir).data_dir, stream)
     place = parse_place("now" if start is None else start, folder, time.time_ns() // 1_000_000)
 

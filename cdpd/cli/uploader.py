@@ -27,10 +27,12 @@ _RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
 class Refused(Exception):
     """The daemon will not take this batch; sending it again would change nothing."""
 
-    def __init__(self, message: str, final: bool) -> None:
+    def __init__(self, message: str, final: bool, unheard: bool = False) -> None:
         super().__init__(message)
         self.final = final
         """True where no other batch would fare better (wrong key, nobody there)."""
+        self.unheard = unheard
+        """Nobody answered."""
 
 
 class _ErrorAnswer(Struct):
@@ -96,7 +98,8 @@ class Uploader:
                 self._say(f"{reason}; trying again in {pause:g} s")
                 self._sleep(pause)
                 wait *= 2
-        raise Refused(f"{self.url}: {reason} (tried {self._retries + 1} times)", final=True)
+        tried = f" (tried {self._retries + 1} times)" if self._retries else ""
+        raise Refused(f"{self.url}: {reason}{tried}", final=True, unheard=status is None)
 
     def close(self) -> None:
         self._connection.close()

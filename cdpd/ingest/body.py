@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cdpd.ingest.in_flight import Charge
-from cdpd.ingest.refusal import Refused, invalid_json, overloaded, too_large
+from cdpd.ingest.refusal import Refused, broken_compression, overloaded, too_large
 from cdpd.ingest.request import Request
 
 _STEP: Final = 64 * 1024
@@ -113,17 +113,17 @@ class Inflate:
                     while rest := stream.decompress(b"", _STEP):
                         yield rest
             except zlib.error as error:
-                raise invalid_json(f"its compression is broken ({error})") from None
+                raise broken_compression(str(error)) from None
             if stream.eof:
                 data = stream.unused_data
                 self._stream = None
                 if data and not self._gzip:
-                    raise invalid_json("bytes follow the end of the compressed data")
+                    raise broken_compression("bytes follow the end of the compressed data")
 
     def end(self) -> None:
         """Raises Refused where the body stops in the middle."""
         if self._stream is not None or not self._begun:
-            raise invalid_json("its compression is broken (it ends too early)")
+            raise broken_compression("it ends too early")
 
     def _open(self, data: bytes) -> zlib._Decompress:
         if self._gzip:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from cdpd.ingest.mend import mend
-from cdpd.ingest.refusal import Refused, invalid_json
+from cdpd.ingest.refusal import Refused
 
 GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """One transparent pixel: the answer whatever happens, lest a mail shows a broken picture."""
@@ -72,7 +72,7 @@ def _event_in(data: str) -> Mapping[str, Raw]:
         try:
             text = base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
         except (binascii.Error, ValueError):
-            raise invalid_json("`data` is neither base64 nor a JSON object") from None
+            raise Refused(400, "invalid_json", "`data` is neither base64 nor a JSON object") from None
     try:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -82,7 +82,7 @@ def _event_in(data: str) -> Mapping[str, Raw]:
     except msgspec.ValidationError:
         raise Refused(400, "invalid_json", "`data` is no JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid_json(f"in `data`: {error}") from None
+        raise Refused(400, "invalid_json", f"`data` is no valid JSON: {error}") from None
 
 
 def _nested(fields: Mapping[str, str]) -> dict[str, Any]:

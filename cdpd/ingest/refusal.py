@@ -62,6 +62,10 @@ def invalid_json(why: str) -> Refused:
     return Refused(400, "invalid_json", f"the body is not valid JSON: {why}")
 
 
+def broken_compression(why: str) -> Refused:
+    return Refused(400, "invalid_json", f"the body's compression is broken: {why}")
+
+
 def too_large(what: str, limit: int, unit: str = "bytes") -> Refused:
     """400 and never 413: some SDKs keep what got a 413 for ever (wire.md §0 rule 3)."""
     return Refused(400, "too_large", f"{what} is over the limit of {limit} {unit}")

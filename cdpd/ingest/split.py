@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from cdpd.ingest.refusal import Refused, invalid_json
+from cdpd.ingest.refusal import Refused
 
 
 class Peek(Struct):
@@ -103,7 +103,7 @@ def no_batch() -> Refused:
 
 
 def no_object() -> Refused:
-    return invalid_json("an event must be an object")
+    return Refused(400, "invalid_json", "the body must be one event: a JSON object")
 
 
 def _present(raw: Raw | UnsetType) -> Raw | None:

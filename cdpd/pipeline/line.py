@@ -21,7 +21,7 @@ UNDECODABLE: Final = "undecodable"
 _REJECTED: Final = {
     "event_not_object": "an event must be a JSON object",
     "event_too_large": "the event is larger than one event may be",
-    "too_deep": "the event is nested deeper than allowed",
+    "too_deep": "the event is nested deeper than max_depth of [http] allows (default: 64)",
     "batch_too_long": "the event stood after the last that one batch may have",
 }
 _MOST_KEPT: Final = 4096

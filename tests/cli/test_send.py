@@ -298,11 +298,26 @@ def test_a_refused_batch_does_not_keep_the_next_from_being_sent(
     assert ran.out == f"sent 1 event to {server.url}; 500 refused\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--type", "trak", "--user", "u"), "did you mean"),
+        (("--type", "group", "--user", "u"), "--group ID"),
+        (("--type", "alias", "--user", "u"), "--previous OLD"),
+        (("--type", "page", "--user", "u", "--timestamp", "yesterday"), "'yesterday' is no time"),
+    ],
+)
+def test_options_that_make_no_event_are_told(cdpd: Cdpd, options: tuple[str, ...], told: str) -> None:
+    ran = cdpd("send", *options, "--url", "http://127.0.0.1:9", "--key", "k")
+    assert ran.code == 2
+    assert told in ran.err
+
+
 def test_nobody_listening_is_told(cdpd: Cdpd) -> None:
     with serving() as gone:
         pass
     ran = cdpd("send", "--type", "page", "--user", "u", "--retries", 0, *to(gone))
-    assert ran.code == 1
+    assert ran.code == 3
     assert "nobody listens there: is the daemon running?" in ran.err
 
 
