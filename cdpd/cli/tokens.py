@@ -71,7 +71,7 @@ def ls(
 def revoke(
     ids: Annotated[
         list[str],
-        typer.Argument(metavar="ID…", help="As `cdpd tokens ls` shows them, or tokens themselves."),
+        typer.Argument(metavar="ID", help="As `cdpd tokens ls` shows them, or tokens themselves."),
     ],
     config: ConfigOption = None,
     data_dir: DataDirOption = None,

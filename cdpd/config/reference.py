@@ -73,7 +73,7 @@ def reference() -> str:
             "oauth.NAME",
             OAuthAppConfig,
             "An app (client id NAME) that gets tokens at `/token` by OAuth 2.0 client assertions. `oauth` of a source "
-            "names the apps that may write to it.",
+            "names the apps that may write to it. Step by step: `cdpd/oauth/README.md`.",
         ),
         _section("pipeline", PipelineConfig, "What happens to events on their way into the archive."),
         _PLUGINS,
