@@ -19,6 +19,7 @@ from .conftest import Cdpd, in_a_process
 COMMANDS = [
     *((name,) for name in BUILT_IN),
     ("log", "cat"), ("log", "ls"), ("log", "verify"), ("discarded", "ls"), ("discarded", "retry"), ("plugins", "show"),
+    ("sources", "ls"), ("tokens", "ls"), ("tokens", "revoke"),
 ]  # fmt: skip
 HEAVY = ("aiohttp", "duckdb", "rich", "uvloop", "structlog", "asyncio", "hypothesis", "pluggy")
 
@@ -42,7 +43,7 @@ def test_every_command_has_help_with_an_example_that_names_it(cdpd: Cdpd, comman
     assert ran.code == 0
     assert ran.out.startswith(f"Usage: cdpd {' '.join(command)}")
     assert "Traceback" not in ran.out
-    if command not in (("log",), ("discarded",)):
+    if command not in (("log",), ("discarded",), ("sources",), ("tokens",)):
         assert re.search(rf"^    .*cdpd {' '.join(command)}", ran.out, re.MULTILINE), ran.out
     assert cdpd("help", *command[:1]).code == 0
 

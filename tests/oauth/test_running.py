@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -106,3 +108,12 @@ async def test_apps_may_come_with_a_reload(tmp_path: Path) -> None:
         await cdpd(daemon, "reload")
         assert await send(daemon, await token(daemon)) == 200
         assert await send(daemon, "nonsense") == 511
+
+
+def test_what_verifies_signatures_is_loaded_only_where_there_are_apps() -> None:
+    script = (
+        "import sys, cdpd.daemon, cdpd.config.load; "
+        "print([name for name in ('jwt', 'cryptography') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
