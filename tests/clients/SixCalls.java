@@ -1,5 +1,4 @@
-// The six calls through com.segment.analytics.java:analytics. Run as `java -cp JARS SixCalls.java SETTINGS`, settings as in
-// six_calls.py. Prints {"errors": [...]}.
+// The six calls through com.segment.analytics.java:analytics. argv: settings as in six_calls.py. Prints {"errors": [...]}.
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;

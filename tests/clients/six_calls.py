@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,13 @@ def rudder_python() -> Sdk:
     return Sdk([sys.executable, str(HERE / "six_rudder_python.py")])
 
 
-def segment_java() -> Sdk:
-    # `java` compiles the program as it starts, which takes a JDK.
-    program("javac", "default-jdk-headless")
-    return Sdk(
-        [program("java", "default-jdk-headless"), "-cp", f"{java_jars()}/*", str(HERE / "SixCalls.java")]
+def segment_java(classes: Path) -> Sdk:
+    """`classes`: an empty folder for the compiled program."""
+    java, javac = program("java", "default-jdk-headless"), program("javac", "default-jdk-headless")
+    jars = f"{java_jars()}/*"
+    subprocess.run(
+        [javac, "-cp", jars, "-d", str(classes), str(HERE / "SixCalls.java")],
+        check=True,
+        timeout=2 * PATIENCE,
     )
+    return Sdk([java, "-cp", f"{classes}:{jars}", "SixCalls"])
