@@ -5,8 +5,8 @@
     patterns = ["AcmeMonitor/"]       # yours, besides those known
     allow = ["Chrome-Lighthouse"]     # never bots
 
-Marked, an event has `context.isBot = true` and `context.bot.name`, which a destination's filter can use:
-`if = "context.isBot = true"`. What the client sent under these names stays. Dropped, it is discarded as `bot`.
+Marked, an event has `context.isBot = true` and `context.bot.name`, for filters (FQL: `context.isBot = true`) and
+queries; what the client sent under these names stays. Dropped, it is discarded as `bot`.
 
 The user agent is `context.userAgent`; where that is missing, the request's, but only for events from people's devices
 (devices.py): a server's library is no bot. Who is one: first `allow` and `patterns`, then browsers without a
