@@ -51,7 +51,7 @@ def own_id(raw: Raw | UnsetType | None) -> bool:
     """Whether an event has a messageId of its own."""
     if raw is UNSET or raw is None:
         return False
-    return bytes(raw).strip(b'"') not in (b"", b"null") and bytes(raw)[:1] not in (b"{", b"[", b"t", b"f")
+    return bytes(raw).strip(b'" ') not in (b"", b"null") and bytes(raw)[:1] not in (b"{", b"[", b"t", b"f")
 
 
 def made_id(source: str, *content: bytes) -> Raw:

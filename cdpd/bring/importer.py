@@ -148,6 +148,7 @@ class Importer:
                 self.tally.files_before += 1
                 self._watch.read(found.size or 0)
                 continue
+            self.tally.files += 1
             try:
                 self._file(found, state)
             except Unreadable as error:
@@ -193,7 +194,6 @@ class Importer:
         except (Unreadable, BadLineMet):
             self._flush(state_at(reading.settled))
             raise
-        self.tally.files += 1
         self._done[found.name] = state_at(reading.mark, done=True)
 
     def _take(self, event: Brought | BadLine, found: Found, reading: Reading) -> None:
