@@ -6,6 +6,7 @@ with are configured. So taking a key out of the configuration ends what a thief 
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -98,6 +99,7 @@ class AuthorizationServer:
         return apps
 
     def _open(self) -> tuple[TokenDb, list[Token], list[Used]]:
+        importlib.import_module("jwt")  # takes long: not in the loop, at the first request
         db = TokenDb(self._path)
         try:
             return db, *db.read(self._clock.now_ms())
