@@ -122,9 +122,10 @@ def test_hints_of_any_kind_can_be_read(hints: Any) -> None:
 
 
 @given(text=TEXT)
-def test_both_parsers_find_the_same_in_any_text(parsers: dict[str, Parser], text: str) -> None:
-    for agent in (text, f"Mozilla/5.0 ({text}) {text}/1.{text}"):
-        assert finish(parsers["python"](agent)) == finish(parsers["native"](agent))
+def test_any_text_can_be_read(parsers: dict[str, Parser], text: str) -> None:
+    for parser in parsers.values():
+        for agent in (text, f"Mozilla/5.0 ({text}) {text}/1.{text}"):
+            assert set(facts(agent, parser).browser) <= {"name", "version"}
 
 
 @pytest.mark.parametrize("agent", [agents.GOOGLEBOT, agents.GPTBOT, "WhatsApp/2.23.20.0 A"])

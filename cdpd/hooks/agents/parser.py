@@ -1,7 +1,8 @@
 """ua-parser's rules asked in small steps, so that no text however odd holds the loop.
 
 In Python alone one text costs 0.3 to 1 ms, a made-up one of 512 characters up to 4 ms; with the package's native
-resolver (`pip install cdpd-daemon[fast]`, used where it is installed) 5 to 50 µs.
+resolver (`pip install cdpd-daemon[fast]`, used where it is installed) 5 to 50 µs. Of what programs really send both
+find the same; in odd texts the native one, whose rules look further, may find a crawler more.
 """
 
 from __future__ import annotations

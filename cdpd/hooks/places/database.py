@@ -47,7 +47,7 @@ def open_database(path: Path, folder: Path) -> tuple[Reader, Signature]:
                 raise DatabaseError(f"{path} is being written to")
             reader = maxminddb.open_database(name)
         finally:
-            Path(name).unlink()
+            Path(name).unlink(missing_ok=True)
     except FileNotFoundError as error:
         if not path.exists():
             raise DatabaseError(f"there is no file {path}: put a MaxMind DB file (.mmdb) there") from error
