@@ -17,7 +17,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "cdpd"
 
-PLAIN: Final = ("event", "section", "clock", "timestamp", "metrics", "secret", "foreign")
+PLAIN: Final = ("event", "section", "clock", "timestamp", "metrics", "secret", "foreign", "limit")
 """What everybody may know: data, time, counters, secrets, how strangers' code is called."""
 ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "event": ("section",),
@@ -31,6 +31,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "config": ("timestamp", "clock", "secret", "destinations.contract", "discovery"),
     "secret": (),
     "foreign": (),
+    "limit": ("config.rate",),
     "terminal": (),
     "lines": ("event", "timestamp", "terminal"),
     "oauth": (*PLAIN, "config", "control.contract"),

@@ -20,13 +20,13 @@ from cdpd.ingest.in_flight import Charge, InFlight
 from cdpd.ingest.key_use import KeyUse
 from cdpd.ingest.line import Head, LineBuilder
 from cdpd.ingest.pixel import Pixel, pixel_event
-from cdpd.ingest.rates import Rates
 from cdpd.ingest.refusal import APPEND_RETRY, Refused, overloaded, rate_limited, too_large
 from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings, KnownSource
 from cdpd.ingest.split import Element, Split, peek, split_batch, split_single
 from cdpd.ingest.tolerant import MAX_COMMAS, split_tolerantly
-from cdpd.ingest.via import MAX_ORIGIN, client_ip, legible, retries, via_json
+from cdpd.ingest.via import MAX_ORIGIN, client_ip, legible, network, retries, via_json
+from cdpd.limit import Limit
 from cdpd.log.errors import AppendFailed
 from cdpd.metrics import Metrics
 from cdpd.oauth.contract import OAuth
@@ -70,7 +70,7 @@ class Tracking:
         self._in_flight = in_flight
         self._keys = keys
         self._oauth = oauth
-        self._rates = Rates(clock)
+        self._limit = Limit(clock.monotonic)
         self._aside = anyio.CapacityLimiter(1)
         self._at_ms = -1
         self._at = b""
@@ -238,10 +238,10 @@ class Tracking:
             check_token(source, request.headers.get("authorization", ""), self._oauth)
         wait = None
         if source.rate_by_address is not None:
-            address = client_ip(request, settings.trusted_proxies)
-            wait = self._rates.take(source.name, source.rate_by_address, address)
+            address = network(client_ip(request, settings.trusted_proxies))
+            wait = self._limit.take(f"{source.name} {address}", source.rate_by_address)
         if wait is None and source.rate is not None:
-            wait = self._rates.take(source.name, source.rate)
+            wait = self._limit.take(source.name, source.rate)
         if wait is not None:
             raise rate_limited(wait)
         return True

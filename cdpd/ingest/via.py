@@ -58,6 +58,16 @@ def client_ip(request: Request, trusted: tuple[Network, ...]) -> str:
     return ip
 
 
+def network(address: str) -> str:
+    """Whose address it is, for limits: an IPv6 client has a /64 to itself."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    except ValueError:
+        return address
+
+
 @lru_cache(maxsize=4096)
 def _normal(peer: str) -> str:
     """IPv4 in IPv6 as IPv4; a text that is no address as it is."""

@@ -23,11 +23,11 @@ from cdpd.clock import Clock
 from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.config.rate import Rate
+from cdpd.limit import Limit
 from cdpd.metrics import Metrics
 from cdpd.oauth.apps import App, Apps, read_apps
 from cdpd.oauth.assertion import LEEWAY, Claims, Signed, check_claims, read_signed
 from cdpd.oauth.contract import Grant, TokenAnswer
-from cdpd.oauth.limit import Limit
 from cdpd.oauth.refusal import Refusal, bad_client, later
 from cdpd.oauth.request import parse_request
 from cdpd.oauth.store import Change, TokenDb, TokenDbError, Used
@@ -76,8 +76,8 @@ class AuthorizationServer:
         self._live: dict[bytes, _Live] = {}
         self._used: dict[tuple[str, str], int] = {}
         """(app, jti) of assertions that got a token → when they are refused as expired, in ms; oldest first."""
-        self._app_limit = Limit(APP_RATE, clock.monotonic)
-        self._whole_limit = Limit(WHOLE_RATE, clock.monotonic)
+        self._app_limit = Limit(clock.monotonic)
+        self._whole_limit = Limit(clock.monotonic)
 
     # -- configuration -----------------------------------------------------------------------------------
 
@@ -142,13 +142,13 @@ class AuthorizationServer:
         return answer
 
     async def _token(self, body: bytes, content_type: str) -> TokenAnswer:
-        wait = self._whole_limit.take("")
+        wait = self._whole_limit.take("", WHOLE_RATE)
         if wait is not None:
             raise later(wait, "too many token requests")
         asked = parse_request(body, content_type)
         signed = read_signed(asked.assertion, self._apps)
         app = signed.app
-        wait = self._app_limit.take(app.name)
+        wait = self._app_limit.take(app.name, APP_RATE)
         if wait is not None:
             raise later(wait, f"too many token requests of the app {app.name}")
         now_ms = self._clock.now_ms()
