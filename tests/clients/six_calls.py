@@ -90,9 +90,6 @@ def segment_java(classes: Path) -> Sdk:
     """`classes`: an empty folder for the compiled program."""
     java, javac = program("java", "default-jdk-headless"), program("javac", "default-jdk-headless")
     jars = f"{java_jars()}/*"
-    subprocess.run(
-        [javac, "-cp", jars, "-d", str(classes), str(HERE / "SixCalls.java")],
-        check=True,
-        timeout=2 * PATIENCE,
-    )
+    compile_it = [javac, "-encoding", "UTF-8", "-cp", jars, "-d", str(classes), str(HERE / "SixCalls.java")]
+    subprocess.run(compile_it, check=True, timeout=2 * PATIENCE)
     return Sdk([java, "-cp", f"{classes}:{jars}", "SixCalls"])
