@@ -157,7 +157,7 @@ class Outcome(Struct, frozen=True):
             facts.append(("not whole", plural(tally.files_broken, "file")))
         if tally.rejected:
             facts.append(
-                ("turned away", f"{tally.rejected:,} for size or form: cdpd discarded ls --by ingest")
+                ("turned away", f"{tally.rejected:,} for their size or form: cdpd discarded ls --by ingest")
             )
         facts.append(("delivery", self.delivery))
         if not self.dry and tally.events and self.seconds > 0:

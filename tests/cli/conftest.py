@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from cdpd.cli import main
 from cdpd.config.data_folder import SOCKET
+from cdpd.control.contract import Calls
 from cdpd.control.server import serve_control
 
 
@@ -74,11 +75,13 @@ def in_a_process(*arguments: object, cwd: Path | None = None, stdin: bytes = b""
 
 
 @contextmanager
-def control_server(data_dir: Path, daemon: Any) -> Iterator[None]:
-    """Serve the control API for `daemon` on that data folder, in another thread."""
+def control_server(data_dir: Path, daemon: Any, more: Calls | None = None) -> Iterator[None]:
+    """Serve the control API for `daemon` on that data folder, in another thread; `more` are calls of its parts."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with (
         anyio.from_thread.start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(serve_control(data_dir / SOCKET, daemon, structlog.get_logger())),
+        portal.wrap_async_context_manager(
+            serve_control(data_dir / SOCKET, daemon, structlog.get_logger(), more)
+        ),
     ):
         yield
