@@ -141,7 +141,7 @@ class Importer:
             if state is not None and state.treatment != self._treatment:
                 self._flush()
                 raise OtherTreatment(
-                    f"{found.name} was imported with other options (of delivery, times or columns) before; "
+                    f"{found.name} was imported with other options (--received, --deliver, columns) before; "
                     "--restart imports it again with these"
                 )
             if state is not None and state.whole(found):
@@ -192,7 +192,9 @@ class Importer:
                     self._flush(state_at(reading.mark))
                     raise Interrupted
         except (Unreadable, BadLineMet):
-            self._flush(state_at(reading.settled))
+            settled = reading.settled
+            further = settled.lines > (0 if state is None else state.mark.lines)
+            self._flush(state_at(settled) if further else None)
             raise
         self._done[found.name] = state_at(reading.mark, done=True)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = ("s3", "gs", "az")
 EXTRA: Final = "pip install 'cdpd-daemon[object-stores]'"
+_METADATA: Final = ("169.254.169.254", "metadata.google.internal")
+"""Where machines in a cloud ask for credentials: the last that is tried."""
 _PIECE: Final = 8 * 1024 * 1024
 """Bytes of one request; a connection is not held open while events are sent."""
 
@@ -94,5 +96,10 @@ def _has_etag(found: Found) -> bool:
 
 def _short(error: Exception) -> str:
     """What obstore says, without the parts that only its developers want."""
+    if any(address in str(error) for address in _METADATA):
+        return (
+            "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your vendor's tools "
+            "read (profiles in ~/.aws are not read); a public bucket needs --store skip_signature=true"
+        )
     text = str(error).partition("\nDebug source")[0].partition("<?xml")[0]
     return " ".join(text.split()).rstrip(": ") or type(error).__name__

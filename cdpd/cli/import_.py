@@ -20,7 +20,7 @@ from cdpd.bring.inputs import ENDINGS, PIPE, Inputs, local, piped
 from cdpd.bring.mapping import MappingError, mapping_of
 from cdpd.bring.progress import Progress, ProgressError, kept_progress
 from cdpd.bring.reading import Format
-from cdpd.bring.sending import Interrupted, Sender, Stopped
+from cdpd.bring.sending import Interrupted, NotTaken, Sender, Stopped
 from cdpd.bring.unpack import Unreadable
 from cdpd.cli.exits import FAILED, USAGE, CommandError
 from cdpd.cli.import_report import Outcome, Teller
@@ -296,7 +296,7 @@ class _Run:
             sender = Sender(client, self._source, sleep=time.sleep, say=teller.say, stop=stop)
             progress = self._progress(stack, keeps=True)
             importer = Importer(self._inputs, self._wanted, progress, sender.send, teller, stop)
-            ended, code = self._finished(importer)
+            ended, code = self._finished(importer, teller)
         return self._outcome(importer, ended), code
 
     def dry(self) -> tuple[Outcome, int]:
@@ -310,10 +310,10 @@ class _Run:
                 teller.say("no daemon is running: its destinations and limits are not known")
             progress = self._progress(stack, keeps=False)
             importer = Importer(self._inputs, self._wanted, progress, dry.send, teller, stop)
-            ended, code = self._finished(importer)
+            ended, code = self._finished(importer, teller)
         return self._outcome(importer, ended, dry=True, codes=dry.codes, example=dry.example), code
 
-    def _finished(self, importer: Importer) -> tuple[str, int]:
+    def _finished(self, importer: Importer, teller: Teller) -> tuple[str, int]:
         """(why it ended early, the exit code)"""
         again = (
             _AGAIN
@@ -324,8 +324,12 @@ class _Run:
             importer.run()
         except Interrupted:
             return f"stopped; {again}", _INTERRUPTED
+        except NotTaken as error:
+            teller.say(f"{error}; {again}")
+            return str(error), FAILED
         except Stopped as error:
-            return f"{error}; {again}", FAILED
+            teller.say(str(error))
+            return str(error), FAILED
         tally = importer.tally
         if self._wanted.limit is not None and tally.events >= self._wanted.limit:
             return f"--limit; {again}", FAILED if tally.bad_lines or tally.files_broken else 0

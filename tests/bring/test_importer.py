@@ -15,6 +15,7 @@ from cdpd.bring.batch import MAX_EVENTS, Item
 from cdpd.bring.event import Treatment
 from cdpd.bring.importer import Importer, OtherTreatment, Tally, Wanted
 from cdpd.bring.inputs import local
+from cdpd.bring.mapping import mapping_of
 from cdpd.bring.progress import ProgressError, kept_progress
 from cdpd.bring.sending import Answer, Interrupted, NotTaken, Stopped
 from cdpd.timestamp import format_time
@@ -229,6 +230,23 @@ def test_other_options_for_a_file_that_was_begun_have_to_be_meant(rig: Rig) -> N
         rig.run(deliver=("File",))
     rig.run(deliver=("File",), restart=True)
     assert rig.ids == ids(0)
+
+
+def test_a_file_of_which_nothing_could_be_read_may_be_tried_with_other_options(rig: Rig) -> None:
+    (rig.archive / "a.csv").write_text("customer\nc1\n")
+    assert rig.run().files_broken == 1
+    columns = mapping_of(None, ["userId=customer"], ["type=identify"], None)
+    assert rig.run(columns=columns).events == 1
+
+
+def test_a_file_that_breaks_off_earlier_than_before_loses_no_ground(rig: Rig) -> None:
+    whole = rig.write("a.gz", *range(2000)).read_bytes()
+    rig.run()
+    (rig.archive / "a.gz").write_bytes(whole[:1000])
+    assert rig.run().files_broken == 1
+    (rig.archive / "a.gz").write_bytes(whole)
+    rig.run()
+    assert rig.ids == []
 
 
 def test_a_dry_run_leaves_everything_as_it_is(rig: Rig) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from cdpd.bring.receiving import Receiving
 from cdpd.config.model import Config, SourceConfig
+from cdpd.control.contract import CannotDo
 from cdpd.ingest.settings import IngestSettings
 from cdpd.metrics import Metrics
 from cdpd.timestamp import format_time
@@ -396,6 +397,23 @@ def taking(tmp_path: Path) -> Iterator[Path]:
     data = tmp_path / "data"
     with control_server(data, Nothing(), receiving.calls()):
         yield data
+
+
+def test_a_daemon_that_takes_no_more_ends_it_with_the_way_to_go_on(cdpd: Cdpd, tmp_path: Path) -> None:
+    async def describe(_: bytes) -> dict[str, Any]:
+        return {"sources": ["website"], "destinations": {}, "limits": {}}
+
+    async def refuse(_: bytes) -> dict[str, Any]:
+        raise CannotDo("there is no source 'website' in the daemon's configuration")
+
+    (tmp_path / "a.json").write_bytes(ndjson([segment_event(0)]))
+    with control_server(tmp_path / "data", None, {"GET /import": describe, "POST /import": refuse}):
+        ran = cdpd("import", tmp_path / "a.json", "--source", "website", "--data-dir", tmp_path / "data")
+    assert ran.code == 1
+    assert ran.err == (
+        "cdpd: there is no source 'website' in the daemon's configuration; run the same command again to go on\n"
+    )
+    assert ran.lines[0] == "imported 0 events into website from 1 file"
 
 
 def largest_memory(data: Path, path: Path) -> int:
