@@ -19,6 +19,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "run": Entry("run", "Start the daemon; without a configuration, one to try things with"),
         "init": Entry("init", "Write a configuration to start from"),
         "check": Entry("check", "Check the configuration, and say where it is wrong or risky"),
+        "schema": Entry("schema", "Print the JSON Schema of cdpd.toml, for your editor"),
         "snippet": Entry("snippet", "Print what to paste into a website or an app, for each SDK"),
         "send": Entry("send", "Send events to a daemon: from a file, a pipe or options"),
         "import": Entry("import_", "Bring in archives: of Segment, RudderStack or cdpd, or CSV"),

@@ -38,6 +38,10 @@ in the data folder, and a console destination.
 **Changes**: `cdpd check` tells every mistake with file, line and column, and warns of risky settings; `cdpd reload`
 (or SIGHUP) applies the files to a running daemon, and keeps the old configuration where the new one is wrong.
 
+**In an editor**: `cdpd schema --output cdpd.schema.json` beside the configuration, and `#:schema ./cdpd.schema.json` as
+its first line: editors that read TOML schemas (VS Code with Even Better TOML, others with taplo) then complete and
+explain its keys and mark mistakes. A table that is spread over several files is judged file by file there.
+
 **Durations** are a number and `ms`, `s`, `m`, `h`, `d` or `w`: `90s`, `12h`, `7d`. **Names** of sources, hooks and
 destinations are letters, digits, `_`, `-` and `.`.
 

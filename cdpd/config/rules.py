@@ -20,7 +20,8 @@ from cdpd.config.shape import Fault
 
 DEEPEST: Final = 120
 """Deepest nesting of an event; DuckDB reads 128 levels, and the line around an event has some of its own."""
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
+"""Of sources, hooks, destinations and apps."""
 _WRITE_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -101,7 +102,7 @@ def _check_network(text: str) -> None:
 def _names(data: dict[str, Any]) -> Iterator[Fault]:
     for section in ("sources", "hooks", "destinations", "oauth"):
         for name in table(data, section):
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 message = f"{name!r} cannot be a name: use letters, digits, `_`, `-` and `.` (100 at most)"
                 yield Fault((section, name), message, at_key=True)
 
