@@ -142,7 +142,12 @@ class Tracking:
         head = Head(
             self._received_at(at_ms),
             source.json,
-            via_json(request, endpoint.path, client_ip(request, settings.trusted_proxies), retry),
+            via_json(
+                request,
+                endpoint.path,
+                client_ip(request, settings.trusted_proxies, settings.trusts_unix),
+                retry,
+            ),
         )
         builder = LineBuilder(settings, head, split, b"\n" in body or b"\r" in body)
         if len(split.events) <= 2 * SLICE:
@@ -180,7 +185,9 @@ class Tracking:
                 ) from None
         if b"\\" in body and rb"\u0000" in body:  # few bodies have a backslash, and looking for one is quick
             return None
-        if len(body) > MAX_COMMAS and body.count(b",") > MAX_COMMAS:
+        if (
+            len(body) > 2 * MAX_COMMAS and body.count(b",") > MAX_COMMAS
+        ):  # something stands between two commas
             return None
         try:
             return split_single(body) if single else split_batch(body)
@@ -238,7 +245,7 @@ class Tracking:
             check_token(source, request.headers.get("authorization", ""), self._oauth)
         wait = None
         if source.rate_by_address is not None:
-            address = network(client_ip(request, settings.trusted_proxies))
+            address = network(client_ip(request, settings.trusted_proxies, settings.trusts_unix))
             wait = self._limit.take(f"{source.name} {address}", source.rate_by_address)
         if wait is None and source.rate is not None:
             wait = self._limit.take(source.name, source.rate)
