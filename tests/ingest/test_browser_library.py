@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
+import anyio
 import pytest
 from yarl import URL
 
@@ -15,6 +17,7 @@ from cdpd.ingest.browser_library import ENTRY as NAME
 from cdpd.ingest.browser_library import Asset, BrowserLibrary, served
 from cdpd.ingest.routes import library_file
 from cdpd.ingest.settings import IngestSettings
+from tests import running as daemon
 from tests.analytics_js import CHUNK, ENTRY, write_package
 from tests.ingest.running import KEY, Running, config, running
 
@@ -202,3 +205,30 @@ async def test_what_is_not_there_is_a_404_in_json(
         said = await answer.json()
         assert said["code"] == code
         assert ("analytics_js" in said["message"]) != served_here
+
+
+# -- a daemon ------------------------------------------------------------------------------------------
+
+
+async def test_a_reload_reads_the_files_again_and_keeps_the_old_ones_where_they_are_broken(
+    tmp_path: Path,
+) -> None:
+    umd = write_package(tmp_path / "browser")
+    settings = f'[sources.website]\nwrite_keys = ["{KEY}"]\n[http]\nanalytics_js = "../browser"\n'
+    async with daemon.running(tmp_path / "cdpd", settings) as running_daemon, aiohttp.ClientSession() as http:
+
+        async def served_now() -> bytes:
+            url = f"{running_daemon.url}/analytics.js/v1/{KEY}/analytics.min.js"
+            async with http.get(url) as answer:
+                return await answer.read()
+
+        assert (await served_now()).endswith(ENTRY)
+        (umd / "standalone.js").write_bytes(ENTRY + b"// newer")
+        assert (await served_now()).endswith(ENTRY)
+        await anyio.run_process(running_daemon.command("reload"))
+        assert (await served_now()).endswith(b"// newer")
+        (umd / "standalone.js").unlink()
+        done = await anyio.run_process(running_daemon.command("reload"), check=False)
+        assert done.returncode == 2
+        assert b"http.analytics_js: there is no standalone.js in" in done.stderr
+        assert (await served_now()).endswith(b"// newer")
