@@ -1,0 +1,47 @@
+"""The kit for tests of hook plugins and destinations; `cdpd new` writes packages whose tests use it.
+
+    async def test_a_new_customer_is_marked() -> None:
+        async with running_hook(Customers, {"path": "customers.csv"}) as hook:
+            passed = await hook.send({"event": "Signed Up", "userId": "u1"})
+        assert passed.event["context"]["customer"] == "new"
+
+    async def test_a_busy_vendor_is_asked_again() -> None:
+        async with running_vendor() as vendor, running_destination(Chat, {"url": vendor.url}) as chat:
+            vendor.replies(Reply(429, {"Retry-After": "7"}))
+            (outcome,) = await chat.deliver({"event": "Signed Up", "userId": "u1"})
+        assert isinstance(outcome, TryAgain)
+        assert outcome.after == 7
+
+Hooks run through the chain's own code and destinations through delivery's own sending, so what passes here passes
+in the daemon. Time is a `FakeClock` that stands still until a test moves it. Nothing here needs a daemon, a network
+beyond the loopback, or a particular test framework; the functions that wait are `async` (pytest-asyncio runs them).
+"""
+
+from cdpd.testing.clock import FakeClock
+from cdpd.testing.destinations import RunningDestination, running_destination
+from cdpd.testing.events import event_line, make_event
+from cdpd.testing.hooks import Discarded, Passed, RunningHook, running_hook
+from cdpd.testing.log import Entry, KeptLog
+from cdpd.testing.options import configured
+from cdpd.testing.vendor import HANG, RESET, Reply, Request, Vendor, running_vendor
+
+__all__ = [
+    "HANG",
+    "RESET",
+    "Discarded",
+    "Entry",
+    "FakeClock",
+    "KeptLog",
+    "Passed",
+    "Reply",
+    "Request",
+    "RunningDestination",
+    "RunningHook",
+    "Vendor",
+    "configured",
+    "event_line",
+    "make_event",
+    "running_destination",
+    "running_hook",
+    "running_vendor",
+]
