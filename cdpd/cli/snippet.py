@@ -130,13 +130,13 @@ def _key(found: Peek, source: str, wanted: str | None) -> str:
 
 def _host(found: Peek, given: str | None) -> str:
     url = (given or found.public_url or daemon_url(found)).rstrip("/")
+    if given is None and found.public_url is None and (not _URL.fullmatch(url) or url.endswith(":0")):
+        # A Unix socket, or a port that the system will choose.
+        where = f"on {url}, where no SDK can reach it" if url else "nowhere that an SDK can reach"
+        raise CommandError(f"the daemon listens {where}: say with --host how they do", USAGE)
     if not _URL.fullmatch(url):
-        what = "--host" if given else "[http] public_url"
+        what = "[http] public_url" if given is None else "--host"
         raise CommandError(f"{what}: {url!r} is no address: write https://HOST, without a path", USAGE)
-    if url.endswith(":0"):
-        raise CommandError(
-            "the configuration lets the system choose the port: name the address with --host", USAGE
-        )
     return url
 
 

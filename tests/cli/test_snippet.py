@@ -123,9 +123,11 @@ def test_what_cannot_be_filled_in_is_said_with_a_way_out(cdpd: Cdpd, arguments: 
     assert said in ran.err
 
 
-def test_a_port_that_is_not_known_yet_is_asked_for(cdpd: Cdpd) -> None:
+def test_where_no_sdk_can_reach_the_daemon_the_address_is_asked_for(cdpd: Cdpd) -> None:
     write('[sources.website]\nwrite_keys = ["wk_website_4f1c"]\n[http]\nlisten = "127.0.0.1:0"\n')
-    assert "name the address with --host" in cdpd("snippet").err
+    ran = cdpd("snippet")
+    assert (ran.code, ran.out) == (2, "")
+    assert "the daemon listens on http://127.0.0.1:0, where no SDK can reach it: say with --host" in ran.err
 
 
 def test_what_will_not_work_is_warned_of(cdpd: Cdpd) -> None:
