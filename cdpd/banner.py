@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdpd.config.address import Listen
+from cdpd.config.address import Listen, nearest
 from cdpd.config.load import LoadedConfig
 
 
 def banner(loaded: LoadedConfig, bound: Sequence[Listen]) -> str:
     """For a terminal's stdout; the `curl` line works when pasted into a shell on the same machine."""
-    url = bound[0].url
+    url = nearest([address.url for address in bound]) or ""
+    to = f"--unix-socket {url[5:]} http://localhost" if url.startswith("unix:") else url
     sources = loaded.config.sources
     lines = [
         f"cdpd listens on {', '.join(address.url for address in bound)}; its data is in {loaded.data_dir}"
@@ -26,7 +27,7 @@ def banner(loaded: LoadedConfig, bound: Sequence[Listen]) -> str:
             "",
             "Send it an event from another terminal:",
             "",
-            f'  curl -u {key}: {url}/v1/track -d \'{{"event": "Signed Up", "userId": "u1", '
+            f'  curl -u {key}: {to}/v1/track -d \'{{"event": "Signed Up", "userId": "u1", '
             '"properties": {"plan": "pro"}}\'',
             "",
             "It is printed here. Then try: cdpd tail, cdpd query 'select event, count(*) from events group by 1'",

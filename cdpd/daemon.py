@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -21,8 +20,8 @@ from msgspec import Struct
 from cdpd import discovery
 from cdpd.banner import banner
 from cdpd.bring.receiving import Receiving
+from cdpd.changes import changed, restart_needed
 from cdpd.clock import Clock
-from cdpd.config.address import Listen, parse_listen
 from cdpd.config.data_folder import SOCKET, key_use_file, oauth_db, plugin_folder, state_db
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.model import Config
@@ -35,26 +34,23 @@ from cdpd.ingest.browser_library import BrowserLibrary
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.key_use import KeyUse, KeyUseFile
 from cdpd.ingest.report import sources_report
-from cdpd.ingest.server import serve
-from cdpd.ingest.settings import IngestSettings
+from cdpd.ingest.sockets import Listening
+from cdpd.listeners import Listeners
 from cdpd.logs import Threshold
 from cdpd.metrics import Metrics
+from cdpd.notify import Notifier
 from cdpd.oauth.calls import token_calls
 from cdpd.oauth.server import AuthorizationServer
+from cdpd.observation import Observation
 from cdpd.pipeline.chain import Chains, HookError
 from cdpd.pipeline.pipeline import Pipeline
 from cdpd.plugins import PluginEnv
 from cdpd.process import calm_garbage_collector
+from cdpd.status import daemon_status, status_line
 from cdpd.streams import Streams, open_streams, stream_options
 from cdpd.supervise import supervise
 from cdpd.upkeep import Kept, upkeep
-
-_RESTART_NEEDED: Final[dict[str, Callable[[Config], object]]] = {
-    "data": lambda config: config.data,
-    "http.listen": lambda config: config.http.listen,
-    "logging.format": lambda config: config.logging.format,
-}
-"""What a reload cannot change, and how to read it."""
+from cdpd.watchdog import watch_over
 
 
 class RunOptions(Struct, frozen=True):
@@ -62,7 +58,7 @@ class RunOptions(Struct, frozen=True):
 
     config: Path | None = None
     data_dir: Path | None = None
-    listen: str | None = None
+    listen: Sequence[str] = ()
 
 
 class Daemon:
@@ -75,6 +71,8 @@ class Daemon:
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
         threshold: Threshold,
+        notifier: Notifier,
+        handed: Sequence[Listening] = (),
     ) -> None:
         self.loaded = loaded
         self.metrics = Metrics()
@@ -82,13 +80,14 @@ class Daemon:
         self._clock = clock
         self._log = log
         self._threshold = threshold
+        self._notifier = notifier
+        self._listeners = Listeners(handed, options.listen)
         self._started_ms = clock.now_ms()
         self._not_ready: str | None = "starting"
         self._reloading = anyio.Lock()
         self._starting: anyio.CancelScope
         self._stop = anyio.Event()
         self._reload_due = False
-        self._bound: list[Listen] = []
         self._mounted: set[str] = set()
         """Hooks whose HTTP routes are served; that is settled at the start."""
         self._streams: Streams
@@ -99,6 +98,7 @@ class Daemon:
         self._library: BrowserLibrary | None = None
         self._oauth: AuthorizationServer
         self._keys: KeyUse
+        self._observation: Observation
 
     @property
     def config(self) -> Config:
@@ -120,17 +120,17 @@ class Daemon:
 
     async def _run(self) -> None:
         async with AsyncExitStack() as stack:
-            state = StateDb(state_db(self.loaded.data_dir))
+            state, options = StateDb(state_db(self.loaded.data_dir)), stream_options(self.config)
             stack.callback(state.close)
             self._streams = await stack.enter_async_context(
-                open_streams(self.loaded.data_dir, state, stream_options(self.config), self._clock, self._log)
+                open_streams(self.loaded.data_dir, state, options, self._clock, self.metrics, self._log)
             )
             key_use = KeyUseFile(key_use_file(self.loaded.data_dir), self._log)
             self._keys = key_use.read()
             stack.callback(key_use.write, self._keys)
             self._oauth = AuthorizationServer(
                 path=oauth_db(self.loaded.data_dir),
-                addresses=lambda: [address.url for address in self._bound],
+                addresses=lambda: self._listeners.urls,
                 clock=self._clock,
                 metrics=self.metrics,
                 log=self._log,
@@ -146,7 +146,18 @@ class Daemon:
                 tasks.start_soon(supervise, "pipeline", self._pipeline.run, self._clock, self._log)
                 tasks.start_soon(self._delivery.run, self.config)
                 tasks.start_soon(key_use.keep, self._keys, self._clock)
+                tasks.start_soon(self._observation.run)
                 tasks.start_soon(upkeep, self._kept(), lambda: self.config.log, self._clock, self._log)
+                watching = partial(
+                    watch_over,
+                    self._notifier,
+                    streams=self._streams.all(),
+                    pipeline=self._pipeline.status,
+                    status=lambda: status_line(self._listeners, self._pipeline, self._delivery),
+                    clock=self._clock,
+                    log=self._log,
+                )
+                tasks.start_soon(watching)
                 await self._serve()
                 await self._delivery.stop()
                 tasks.cancel_scope.cancel()
@@ -161,6 +172,7 @@ class Daemon:
                     self._reload_due = True  # at the end of the start; while stopping it is too late
             elif not self._stop.is_set():
                 self._stop.set()
+                self._notifier.stopping()
                 if self._not_ready == "starting":
                     self._starting.cancel()
 
@@ -169,8 +181,8 @@ class Daemon:
         try:
             self._log.info("reloaded", **await self.reload())
         except ConfigError as error:
-            for problem in error.problems:
-                self._log.error("not reloaded: the configuration is wrong", problem=str(problem))
+            problems = [str(problem) for problem in error.problems]
+            self._log.error("not reloaded: the configuration is wrong", problems=problems)
         except OSError as error:
             self._log.error("not reloaded", problem=str(error))
 
@@ -205,8 +217,19 @@ class Daemon:
             metrics=self.metrics,
             log=self._log,
         )
+        self._observation = Observation(
+            loaded=lambda: self.loaded,
+            streams=streams,
+            pipeline=self._pipeline,
+            delivery=self._delivery,
+            ingest=lambda: self._ingest,
+            ready=lambda: self._not_ready is None,
+            clock=self._clock,
+            metrics=self.metrics,
+            log=self._log,
+        )
         self._ingest = Ingest(
-            settings=self._settings(self.loaded),
+            settings=self._listeners.settings(self.loaded, self._library),
             append=self._append,
             clock=self._clock,
             metrics=self.metrics,
@@ -214,21 +237,11 @@ class Daemon:
             ready=lambda: self._not_ready,
             keys=self._keys,
             oauth=self._oauth,
+            page=self._observation.scrape,
         )
         for name, routes in self._chains.routes().items():
             self._ingest.mount(name, routes)
             self._mounted.add(name)
-
-    def _settings(self, loaded: LoadedConfig) -> IngestSettings:
-        """Without a public_url, browsers on this machine are told the address that we listen on.
-
-        An SDK that finds no address in the settings document sends to its vendor (wire.md §4).
-        """
-        settings = IngestSettings.of(loaded.config, loaded.config_id, self._library)
-        if settings.api_host is None and self._bound and not self._bound[0].public:
-            host = self._bound[0].url.removeprefix("http://")
-            settings = msgspec.structs.replace(settings, api_host=f"{host}/v1", protocol="http")
-        return settings
 
     async def _compressed(self, loaded: LoadedConfig) -> BrowserLibrary | None:
         """The browser library, made ready off the loop."""
@@ -236,17 +249,15 @@ class Daemon:
         return None if files is None else await anyio.to_thread.run_sync(BrowserLibrary.of, files)
 
     async def _append(self, lines: Sequence[bytes], config_id: int) -> object:
-        return await self._streams.received.append(lines, config_id=config_id)
+        began = self._clock.monotonic()
+        appended = await self._streams.received.append(lines, config_id=config_id)
+        self._observation.appended(began)
+        return appended
 
     def _kept(self) -> list[Kept]:
         streams = self._streams
-
-        def pipeline_needs() -> Mapping[str, int]:
-            cursor = streams.events.cursor
-            return {"the pipeline": cursor.received.offset if cursor else 0}
-
         return [
-            Kept(streams.received, pipeline_needs),
+            Kept(streams.received, lambda: {"the pipeline": streams.processed}),
             Kept(streams.events, lambda: self._delivery.needed()),
             Kept(streams.discarded, dict),
         ]
@@ -254,19 +265,19 @@ class Daemon:
     async def _serve(self) -> None:
         """From the first request that is taken to the last that is answered."""
         await self._delivery.ready()
-        listen = [parse_listen(self._options.listen or self.config.http.listen)]
         async with (
             serve_control(self.loaded.data_dir / SOCKET, self, self._log, self._calls()),
-            serve(self._ingest, listen) as bound,
+            self._observation.serve(),
+            self._listeners.serve(self._ingest, self.loaded),
         ):
-            self._bound = bound
-            self._ingest.apply(self._settings(self.loaded))
+            self._ingest.apply(self._listeners.settings(self.loaded, self._library))
             self._not_ready = None
             calm_garbage_collector()
-            addresses = [str(address) for address in bound]
-            self._log.info("started", listen=addresses, data=str(self.loaded.data_dir))
+            bound = self._listeners.bound
+            self._log.info("started", listen=[str(place) for place in bound], data=str(self.loaded.data_dir))
             sys.stdout.write(banner(self.loaded, bound))
             sys.stdout.flush()
+            self._notifier.ready()
             if self._reload_due:
                 await self._reload_on_signal()
             await self._stop.wait()
@@ -281,41 +292,25 @@ class Daemon:
     # -- the control API ---------------------------------------------------------------------------------
 
     async def status(self) -> dict[str, Any]:
-        streams = self._streams
-        return {
-            "state": self._not_ready or "running",
-            "version": version("cdpd-daemon"),
-            "pid": os.getpid(),
-            "uptime_seconds": (self._clock.now_ms() - self._started_ms) // 1000,
-            "listen": [address.url for address in self._bound],
-            "data_dir": str(self.loaded.data_dir.resolve()),
-            "configuration": [str(file) for file in self.loaded.files] or "none: development defaults",
-            "streams": {
-                stream.name: {
-                    "begin": stream.begin,
-                    "end": stream.end.offset,
-                    "lines": stream.end.offset - stream.begin,
-                }
-                for stream in streams.all()
-            },
-            "pipeline": self._pipeline.status(),
-            "destinations": self._delivery.status(),
-            "counters": self.metrics.snapshot(),
-        }
+        return daemon_status(
+            state=self._not_ready or "running",
+            uptime_ms=self._clock.now_ms() - self._started_ms,
+            listeners=self._listeners,
+            loaded=self.loaded,
+            streams=self._streams.all(),
+            pipeline=self._pipeline,
+            delivery=self._delivery,
+            metrics=self.metrics,
+        )
 
     def _receiving(self) -> Receiving:
         """Takes what `cdpd import` brings."""
         streams = self._streams
-
-        def behind() -> int:
-            cursor = streams.events.cursor
-            return streams.received.end.offset - (cursor.received.offset if cursor else 0)
-
         return Receiving(
             append=self._append,
             config=lambda: self.config,
-            settings=lambda: self._settings(self.loaded),
-            behind=behind,
+            settings=lambda: self._listeners.settings(self.loaded, self._library),
+            behind=lambda: streams.received.end.offset - streams.processed,
             catalogue=discovery,
             clock=self._clock,
             metrics=self.metrics,
@@ -331,37 +326,34 @@ class Daemon:
 
     async def reload(self) -> dict[str, Any]:
         async with self._reloading:
-            loaded = await anyio.to_thread.run_sync(self._load_again)
-            library = await self._compressed(loaded)
-            if self._stop.is_set():
-                raise ConfigError([Problem("the daemon is stopping: nothing was changed")])
-            changed = [
-                name
-                for name in Config.__struct_fields__
-                if getattr(loaded.config, name) != getattr(self.config, name)
-            ]
-            restart = [
-                name for name, read in _RESTART_NEEDED.items() if read(loaded.config) != read(self.config)
-            ]
-            if loaded.data_dir != self.loaded.data_dir and "data" not in restart:
-                restart.append("data")
-            apps = await self._oauth.read(loaded.config)
-            before, self._chains = self._chains, await self._changed_chains(loaded.config, restart)
-            chains = self._chains
-            self._threshold.level = loaded.config.logging.level
-            for stream in self._streams.all():
-                stream.options = stream_options(loaded.config)
-            await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
-            await before.shutdown(keep=chains)
-            self._oauth.apply(apps)
-            self._library = library
-            self._ingest.apply(self._settings(loaded))
-            self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
-            return {
-                "changed": changed,
-                "needs_restart": restart,
-                "warnings": [str(problem) for problem in loaded.warnings],
-            }
+            with self._notifier.reloading(), self._observation.reload():
+                return await self._reload()
+
+    async def _reload(self) -> dict[str, Any]:
+        loaded = await anyio.to_thread.run_sync(self._load_again)
+        library = await self._compressed(loaded)
+        if self._stop.is_set():
+            raise ConfigError([Problem("the daemon is stopping: nothing was changed")])
+        different, restart = changed(self.loaded, loaded), restart_needed(self.loaded, loaded)
+        restart += self._listeners.restart_needed(self.config, loaded.config)
+        apps = await self._oauth.read(loaded.config)
+        before, self._chains = self._chains, await self._changed_chains(loaded.config, restart)
+        chains = self._chains
+        self._threshold.level = loaded.config.logging.level
+        for stream in self._streams.all():
+            stream.options = stream_options(loaded.config)
+        await self._pipeline.apply(chains, loaded.config_id, loaded.config.pipeline)
+        await before.shutdown(keep=chains)
+        self._oauth.apply(apps)
+        self._library = library
+        self._listeners.apply(loaded)
+        self._ingest.apply(self._listeners.settings(loaded, library))
+        self.loaded = msgspec.structs.replace(loaded, data_dir=self.loaded.data_dir)
+        return {
+            "changed": different,
+            "needs_restart": restart,
+            "warnings": [str(problem) for problem in loaded.warnings],
+        }
 
     async def _changed_chains(self, config: Config, restart: list[str]) -> Chains:
         """The new chains, started, and the new destinations running; adds to what needs a restart.

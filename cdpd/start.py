@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -15,9 +16,11 @@ from cdpd.control.server import ControlInUse
 from cdpd.daemon import Daemon, RunOptions
 from cdpd.delivery.delivery import DestinationError
 from cdpd.delivery.state import StateError
+from cdpd.ingest.handed import take_handed
 from cdpd.ingest.server import ListenError
 from cdpd.log.errors import LogError, StreamLocked
 from cdpd.logs import Threshold, make_log
+from cdpd.notify import Notifier
 from cdpd.pipeline.chain import HookError
 from cdpd.process import raise_file_limit
 
@@ -37,13 +40,16 @@ _FORESEEN: Final = (
 def run(options: RunOptions) -> int:
     """Run the daemon until a signal stops it; the exit code (cdpd/cli/exits.py)."""
     try:
+        handed = take_handed(os.environ)
         loaded = load(options.config, options.data_dir, development=True)
+    except ListenError as error:
+        return _complain(str(error), 1)
     except ConfigError as error:
         lines = "\n".join(f"  {problem}" for problem in error.problems)
         return _complain(f"the configuration is wrong:\n{lines}", 2)
     threshold = Threshold(loaded.config.logging.level)
     log = make_log(loaded.config.logging, sys.stderr, threshold)
-    daemon = Daemon(loaded, options, SystemClock(), log, threshold)
+    daemon = Daemon(loaded, options, SystemClock(), log, threshold, Notifier.of(os.environ), handed)
     try:
         make_data_folder(loaded.data_dir)
         raise_file_limit()

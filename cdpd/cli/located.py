@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cdpd.cli.exits import NOT_RUNNING, USAGE, CommandError
+from cdpd.config.address import nearest
 from cdpd.config.data_folder import SOCKET
 from cdpd.config.peek import Peek, peek
 from cdpd.config.problem import ConfigError, Problem
@@ -22,12 +23,16 @@ def peek_or_stop(config: Path | None, data_dir: Path | None) -> Peek:
 
 
 def daemon_url(found: Peek) -> str:
-    """Where the running daemon says it listens, else where the configuration says."""
+    """Where the running daemon says it listens, else where the configuration says: http, unix:/path or https."""
     try:
         said = ControlClient(found.data_dir / SOCKET, timeout=5).status().get("listen")
     except (NotRunning, ControlRefused):
         said = None
-    return said[0] if isinstance(said, list) and said and isinstance(said[0], str) else found.listen.url
+    told = [url for url in said if isinstance(url, str)] if isinstance(said, list) else []
+    url = nearest(told or [listen.url for listen in found.listen]) or ""
+    if url.startswith("https:") and found.public_url is not None:
+        return found.public_url  # the name that is in the certificate
+    return url
 
 
 @contextmanager

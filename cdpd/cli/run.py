@@ -25,14 +25,14 @@ app = new_app()
 )
 def run(
     listen: Annotated[
-        str | None,
+        list[str],
         typer.Option(
             "--listen",
             metavar="HOST:PORT",
-            help="Listen there, whatever the configuration says.",
+            help="Listen there, or at unix:/PATH, whatever the configuration says. Repeatable.",
             show_default=False,
         ),
-    ] = None,
+    ] = [],  # noqa: B006 - typer copies it
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
@@ -41,9 +41,9 @@ def run(
     Where no configuration is found it starts with defaults to try things with: one source, whose write key is
     made once and kept in the data folder, and events printed to the console.
     """
-    if listen is not None:
+    for place in listen:
         try:
-            parse_listen(listen)
+            parse_listen(place)
         except ValueError as error:
             raise CommandError(f"--listen: {error}", USAGE) from None
     # Nothing is loaded yet that a reload could change; the daemon minds its signals from its first moment on.

@@ -134,6 +134,10 @@ def _host(found: Peek, given: str | None) -> str:
         # A Unix socket, or a port that the system will choose.
         where = f"on {url}, where no SDK can reach it" if url else "nowhere that an SDK can reach"
         raise CommandError(f"the daemon listens {where}: say with --host how they do", USAGE)
+    if url.startswith("unix:"):
+        raise CommandError(
+            f"the daemon listens at {url} only: say how SDKs reach it with --host, or set [http] public_url", USAGE
+        )
     if not _URL.fullmatch(url):
         what = "[http] public_url" if given is None else "--host"
         raise CommandError(f"{what}: {url!r} is no address: write https://HOST, without a path", USAGE)

@@ -9,6 +9,7 @@ import base64
 import http.client
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from cdpd.cli.event_input import Ready
 from cdpd.cli.exits import USAGE, CommandError
+from cdpd.control.client import UnixConnection
 
 MAX_BYTES: Final = 400_000
 MAX_EVENTS: Final = 500
@@ -68,19 +70,24 @@ class Uploader:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise CommandError(f"--url: {url!r} is no address: write http://HOST:PORT", USAGE)
+        unix = parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc
+        if not unix and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise CommandError(f"--url: {url!r} is no address: write http://HOST:PORT or unix:/PATH", USAGE)
         self.url = url
-        self._path = parts.path.rstrip("/") + "/v1/batch"
+        self._path = ("" if unix else parts.path.rstrip("/")) + "/v1/batch"
         self._authorization = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
         self._sleep, self._retries, self._say = sleep, retries, say
         self._connection: http.client.HTTPConnection
-        if parts.scheme == "https":
+        if unix:
+            self._connection = UnixConnection(Path(parts.path), timeout)
+        elif parts.scheme == "https":
+            assert parts.hostname is not None
             context = ssl.create_default_context()
             self._connection = http.client.HTTPSConnection(
                 parts.hostname, parts.port, timeout=timeout, context=context
             )
         else:
+            assert parts.hostname is not None
             self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
 
     def send(self, batch: list[Ready]) -> None:
@@ -113,7 +120,7 @@ class Uploader:
             self._connection.request("POST", self._path, body=body, headers=headers)
             answer = self._connection.getresponse()
             content = answer.read()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, FileNotFoundError):
             self._connection.close()
             return None, "nobody listens there: is the daemon running?", None
         except (OSError, http.client.HTTPException) as error:

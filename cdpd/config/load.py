@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from cdpd.config.analytics_js import LibraryFiles, configured_library
+from cdpd.config.certificate import CertificateFiles, certificate_risk, configured_certificate
 from cdpd.config.data_folder import data_folder, development_key
 from cdpd.config.decode import decode
 from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
@@ -42,6 +44,8 @@ class LoadedConfig(Struct, frozen=True):
     """No file was found: the embedded defaults."""
     library: LibraryFiles | None = None
     """What `[http] analytics_js` names, as it was when the configuration was read."""
+    certificate: CertificateFiles | None = None
+    """What `[http.tls]` names, likewise."""
 
 
 def load(
@@ -73,18 +77,26 @@ def load(
     library = configured_library(document.data, path.parent)
     if isinstance(library, Fault):
         problems.append(_placed(document, library))
+    certificate = configured_certificate(document.data, path.parent, environ)
+    if isinstance(certificate, Fault):
+        problems.append(_placed(document, certificate))
     if problems:
         raise ConfigError(_in_order(problems, document))
     place_paths(document.data, catalogue, path.parent)
     place_own_paths(document.data, path.parent)
-    config = msgspec.convert(document.data, Config)
+    config = msgspec.convert(document.data, Config, dec_hook=decode)
+    warnings = list(risks(config, document))
+    if isinstance(certificate, CertificateFiles):
+        expiry = certificate_risk(certificate, time.time())
+        warnings += [expiry] if expiry is not None else []
     return LoadedConfig(
         config=config,
         config_id=config_id(config),
         data_dir=data_folder(data_dir, config.data.dir, path.parent, environ),
         files=[file.path for file in document.files],
-        warnings=_in_order([_placed(document, fault) for fault in risks(config, document)], document),
+        warnings=_in_order([_placed(document, fault) for fault in warnings], document),
         library=library if isinstance(library, LibraryFiles) else None,
+        certificate=certificate if isinstance(certificate, CertificateFiles) else None,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from cdpd.secret import Secret
+
 DEFAULT_HOOKS = ("spec", "dedup", "ip")
 """Stage order of spec/connections.md §1."""
 
@@ -17,15 +19,29 @@ Bytes = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
+class TlsConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[http.tls]: the certificate of the listeners that are written `https://HOST:PORT`."""
+
+    certificate: str | dict[str, str]
+    """File (PEM) of the certificate with its chain, or `{ credential = "name" }`. A reload reads it again."""
+    key: str | dict[str, str]
+    """File (PEM, without a passphrase) of its private key, or `{ credential = "name" }`, `{ env = "NAME" }`."""
+
+
 class HttpConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """[http]: the tracking API."""
 
-    listen: str = "127.0.0.1:8080"
-    """HOST:PORT; `[::]:8080` for IPv6."""
+    listen: str | list[str] = "127.0.0.1:8080"
+    """HOST:PORT, `https://HOST:PORT` or `unix:/path`, or a list of them; `[::]:8080` for IPv6, `:8080` for every
+    address. Sockets that systemd hands over (`cdpd.socket`) take its place."""
+    unix_mode: str = "0660"
+    """Rights of a Unix socket's file: who may write to it may send."""
+    tls: TlsConfig | None = None
+    """What `https://` listeners need."""
     public_url: str | None = None
     """How browsers reach this daemon, e.g. `https://cdp.example.com`; goes into the settings document."""
     trusted_proxies: list[str] = []
-    """Addresses or networks (CIDR) whose `X-Forwarded-For` is believed."""
+    """Addresses or networks (CIDR) whose `X-Forwarded-For` is believed; `unix`: whoever comes by a Unix socket."""
     unknown_key: Literal[200, 401] = 401
     """Status for a missing or unknown write key."""
     disabled_source: Literal[200, 401] = 200
@@ -150,6 +166,16 @@ class LoggingConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     """`auto`: pretty on a terminal, JSON elsewhere."""
 
 
+class MetricsConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[metrics]: for Prometheus."""
+
+    listen: str | None = None
+    """HOST:PORT, like `127.0.0.1:9187`, or `unix:/path`: where `/metrics` is served apart from the tracking API."""
+    token: Secret | None = None
+    """Serves `/metrics` at the tracking API too, for whoever sends it: `Authorization: Bearer TOKEN`. Where it is
+    set, `listen` asks for it as well."""
+
+
 class Config(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """cdpd.toml, whole."""
 
@@ -157,6 +183,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     data: DataConfig = DataConfig()
     log: LogConfig = LogConfig()
     logging: LoggingConfig = LoggingConfig()
+    metrics: MetricsConfig = MetricsConfig()
     pipeline: PipelineConfig = PipelineConfig()
     sources: dict[str, SourceConfig] = {}
     oauth: dict[str, OAuthAppConfig] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from cdpd.config.address import Listen, parse_listen
+from cdpd.config.address import Listen, listens
 from cdpd.config.data_folder import data_folder, read_development_key
 from cdpd.config.files import SYSTEM_FILE, find_file, read_document
 from cdpd.config.model import HttpConfig
@@ -22,7 +22,7 @@ class Peek(Struct, frozen=True):
 
     file: Path | None
     data_dir: Path
-    listen: Listen
+    listen: list[Listen]
     write_keys: dict[str, str]
     """Source → its first write key; the development daemon's where there is no file. Enabled sources only."""
     all_keys: dict[str, list[str]] = {}
@@ -71,11 +71,12 @@ def peek(
     )
 
 
-def _listen(value: object) -> Listen:
+def _listen(value: object) -> list[Listen]:
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
     try:
-        return parse_listen(value if isinstance(value, str) else HttpConfig().listen)
+        return listens(texts or HttpConfig().listen)
     except ValueError:
-        return parse_listen(HttpConfig().listen)
+        return listens(HttpConfig().listen)
 
 
 def _write_keys(data: dict[str, Any]) -> dict[str, str]:

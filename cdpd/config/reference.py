@@ -13,10 +13,12 @@ from cdpd.config.model import (
     HttpConfig,
     LogConfig,
     LoggingConfig,
+    MetricsConfig,
     OAuthAppConfig,
     PipelineConfig,
     SourceConfig,
     StreamConfig,
+    TlsConfig,
 )
 from cdpd.destinations.contract import BatchLimits, DestinationConfig
 
@@ -71,7 +73,14 @@ def reference() -> str:
     """The whole text, Markdown."""
     parts = [
         _INTRO,
-        _section("http", HttpConfig, "The tracking API: where SDKs send their events."),
+        _section("http", HttpConfig, "The tracking API: where SDKs send their events.", leave_out=("tls",)),
+        _section(
+            "http.tls",
+            TlsConfig,
+            "The certificate for addresses that `listen` names as `https://HOST:PORT`, and for sockets that systemd "
+            "hands over under a name that begins with `https`. TLS 1.2 and 1.3. `cdpd reload` reads both files again: "
+            "new connections get the new certificate, and nothing changes where it is broken.",
+        ),
         _section("sources.NAME", SourceConfig, "A website, app or server that sends events."),
         _section(
             "oauth.NAME",
@@ -95,6 +104,12 @@ def reference() -> str:
             "How long each stream is kept. A segment that something still needs is kept longer.",
         ),
         _section("logging", LoggingConfig, "What the daemon says of itself."),
+        _section(
+            "metrics",
+            MetricsConfig,
+            "For Prometheus; off where neither is set. `etc/METRICS.md` lists the metrics; beside it are a dashboard for "
+            "Grafana (`grafana-dashboard.json`) and rules for alerts (`prometheus-alerts.yml`).",
+        ),
         _SECRETS,
     ]
     return "\n".join(parts)

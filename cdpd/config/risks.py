@@ -6,30 +6,27 @@ import stat
 from collections.abc import Iterator
 from typing import Any, Final
 
-from cdpd.config.address import parse_listen
+from cdpd.config.address import listens, parse_listen
 from cdpd.config.duration import parse_keep
 from cdpd.config.files import Document
 from cdpd.config.locate import Path as KeyPath
-from cdpd.config.model import Config
+from cdpd.config.model import Config, HttpConfig
 from cdpd.config.plugin_options import chains
+from cdpd.config.rules import UNIX_PEER
 from cdpd.config.shape import Fault
 from cdpd.config.starter import SAMPLE_KEY
 
 SAMPLE_KEYS: Final = frozenset({SAMPLE_KEY, "wk_dev_mobile_app", "YOUR_WRITE_KEY", "write_key", "changeme"})
 """Write keys that stand in documentation and samples: everybody knows them."""
 _DAY: Final = 86400.0
+_SHORTEST_TOKEN: Final = 16
 _SECRET_WORDS: Final = ("secret", "token", "password", "api_key", "private_key", "credential")
 
 
 def risks(config: Config, document: Document) -> Iterator[Fault]:
     """Every warning, for a configuration without errors."""
     http = config.http
-    if parse_listen(http.listen).public and not http.trusted_proxies:
-        yield Fault(
-            ("http", "listen"),
-            f"{http.listen} can be reached from other machines, over HTTP without TLS",
-            "listen on 127.0.0.1 behind a proxy that speaks TLS, and name it in trusted_proxies",
-        )
+    yield from _listen_risks(http)
     if http.unknown_key == 200:
         yield Fault(
             ("http", "unknown_key"),
@@ -47,12 +44,53 @@ def risks(config: Config, document: Document) -> Iterator[Fault]:
     yield from _oauth_risks(config)
     yield from _retention_risks(config)
     yield from _hook_risks(config, document.data)
+    yield from _metrics_risks(config)
     yield from _readable_secrets(document)
+
+
+def _listen_risks(http: HttpConfig) -> Iterator[Fault]:
+    places = listens(http.listen)
+    for i, place in enumerate(places):
+        path: KeyPath = ("http", "listen") if isinstance(http.listen, str) else ("http", "listen", i)
+        if place.public and not place.tls and not http.trusted_proxies:
+            yield Fault(
+                path,
+                f"{place} can be reached from other machines, over HTTP without TLS",
+                "listen on 127.0.0.1 behind a proxy that speaks TLS, and name it in trusted_proxies",
+            )
+        if place.path and UNIX_PEER not in http.trusted_proxies:
+            yield Fault(
+                path,
+                "events that come by a Unix socket have no client address: no proxy there is believed",
+                f'trusted_proxies = ["{UNIX_PEER}"] takes it from X-Forwarded-For',
+            )
+    if http.tls is not None and not any(place.tls for place in places):
+        yield Fault(
+            ("http", "tls"),
+            "no address in listen speaks TLS",
+            "write https://HOST:PORT there, or FileDescriptorName=https in a socket unit of systemd",
+            at_key=True,
+        )
+
+
+def _metrics_risks(config: Config) -> Iterator[Fault]:
+    listen, token = config.metrics.listen, config.metrics.token
+    if listen is not None and parse_listen(listen).public and token is None:
+        yield Fault(
+            ("metrics", "listen"),
+            "every machine that reaches this address can read the metrics, names of sources and destinations in them",
+            "listen on 127.0.0.1, or set [metrics] token",
+        )
+    if token is not None and len(token.reveal()) < _SHORTEST_TOKEN:
+        yield Fault(
+            ("metrics", "token"), "a token this short can be guessed", "make one with `openssl rand -hex 16`"
+        )
 
 
 def _browser_risks(config: Config) -> Iterator[Fault]:
     http = config.http
-    if http.public_url is not None or not (parse_listen(http.listen).public or http.trusted_proxies):
+    public = any(place.public for place in listens(http.listen))
+    if http.public_url is not None or not (public or http.trusted_proxies):
         return
     for name, source in config.sources.items():
         if source.type == "javascript":
@@ -77,7 +115,9 @@ def _key_risks(config: Config) -> Iterator[Fault]:
 
 def _oauth_risks(config: Config) -> Iterator[Fault]:
     used = {app for source in config.sources.values() for app in source.oauth}
-    nameless = config.http.public_url is None and parse_listen(config.http.listen).host in _EVERYWHERE
+    nameless = config.http.public_url is None and all(
+        place.host in _EVERYWHERE for place in listens(config.http.listen)
+    )
     for name, app in config.oauth.items():
         if name not in used:
             yield Fault(
@@ -157,15 +197,15 @@ def _readable_secrets(document: Document) -> Iterator[Fault]:
 
 
 def _plain_secret(value: Any, path: KeyPath) -> KeyPath | None:
-    """The first string under a key that sounds like a secret, in the options of hooks and destinations."""
+    """The first string under a key that sounds like a secret, in the options of hooks, destinations and metrics."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if not path and key not in ("hooks", "destinations"):
+            if not path and key not in ("hooks", "destinations", "metrics"):
                 continue
             found = _plain_secret(item, (*path, key))
             if found is not None:
                 return found
-    elif isinstance(value, str) and len(path) > 2 and value:
+    elif isinstance(value, str) and len(path) > 1 and value:
         name = str(path[-1]).lower()
         return path if any(word in name for word in _SECRET_WORDS) else None
     return None

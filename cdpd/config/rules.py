@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from cdpd.config.address import parse_listen
+from cdpd.config.address import parse_listen, parse_mode
 from cdpd.config.data_folder import STREAMS
 from cdpd.config.duration import parse_duration, parse_keep
 from cdpd.config.locate import Path
@@ -20,6 +20,8 @@ from cdpd.config.shape import Fault
 
 DEEPEST: Final = 120
 """Deepest nesting of an event; DuckDB reads 128 levels, and the line around an event has some of its own."""
+UNIX_PEER: Final = "unix"
+"""In trusted_proxies: whoever comes by a Unix socket."""
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 """Of sources, hooks, destinations and apps."""
 _WRITE_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
@@ -45,8 +47,10 @@ def table(data: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def _values(data: dict[str, Any]) -> Iterator[Fault]:
     checks: list[tuple[Path, Callable[[str], object]]] = [
-        (("http", "listen"), parse_listen),
+        (("http", "unix_mode"), parse_mode),
         (("http", "public_url"), _check_url),
+        (("metrics", "listen"), _check_metrics_listen),
+        (("metrics", "token"), _check_token),
         (("log", "segment_age"), parse_duration),
         *((("log", stream, "keep"), parse_keep) for stream in STREAMS),
     ]
@@ -54,11 +58,33 @@ def _values(data: dict[str, Any]) -> Iterator[Fault]:
         value = table(data, *map(str, path[:-1])).get(str(path[-1]))
         if isinstance(value, str):
             yield from _raised(path, check, value)
+    yield from _listen_faults(table(data, "http"))
     yield from _bounds(table(data, "http"))
     proxies = table(data, "http").get("trusted_proxies")
     for i, proxy in enumerate(proxies if isinstance(proxies, list) else []):
         if isinstance(proxy, str):
             yield from _raised(("http", "trusted_proxies", i), _check_network, proxy)
+
+
+def _listen_faults(http: dict[str, Any]) -> Iterator[Fault]:
+    value = http.get("listen")
+    if value == []:
+        yield Fault(("http", "listen"), 'needs an address at least, like "127.0.0.1:8080"')
+    texts = value if isinstance(value, list) else [value]
+    for i, text in enumerate(texts):
+        path: Path = ("http", "listen", i) if isinstance(value, list) else ("http", "listen")
+        if not isinstance(text, str):
+            continue
+        try:
+            listen = parse_listen(text)
+        except ValueError as error:
+            yield Fault(path, str(error))
+            continue
+        if listen.tls and "tls" not in http:
+            hint = 'add [http.tls] certificate = "…", key = "…"'
+            yield Fault(path, f"{text} needs a certificate, and there is no [http.tls]", hint)
+        if (listen.port or listen.path) and text in texts[:i]:
+            yield Fault(path, f"{text} stands twice in this list")
 
 
 def _bounds(http: dict[str, Any]) -> Iterator[Fault]:
@@ -88,14 +114,29 @@ def _check_url(text: str) -> None:
         raise ValueError(f"{text!r} is no address of this daemon: write https://HOST, without a path")
 
 
+def _check_metrics_listen(text: str) -> None:
+    if parse_listen(text).tls:
+        raise ValueError(
+            "metrics are not served over TLS here: listen on 127.0.0.1, behind a proxy where need be"
+        )
+
+
+def _check_token(text: str) -> None:
+    if not text.strip():
+        raise ValueError("the token is empty: make one with `openssl rand -hex 16`")
+
+
 def _check_network(text: str) -> None:
+    if text == UNIX_PEER:
+        return
     try:
         ipaddress.ip_network(text)
     except ValueError:
         try:
             right = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise ValueError(f"{text!r} is no address or network: write 10.0.0.7 or 10.0.0.0/8") from None
+            forms = f"10.0.0.7, 10.0.0.0/8, or {UNIX_PEER} for a proxy that comes by a Unix socket"
+            raise ValueError(f"{text!r} is no address or network: write {forms}") from None
         raise ValueError(f"{text!r} has bits set after its prefix: write {right}") from None
 
 

@@ -45,7 +45,7 @@ class _ErrorAnswer(Struct):
     error: _Error
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -86,7 +86,7 @@ class ControlClient:
         self, method: str, path: str, body: Struct | bytes | None = None, patience: float = 1.0
     ) -> dict[str, Any]:
         timeout = self.timeout * patience
-        connection = _UnixConnection(self.path, timeout)
+        connection = UnixConnection(self.path, timeout)
         try:
             connection.request(
                 method,

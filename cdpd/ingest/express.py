@@ -77,6 +77,7 @@ class Express(asyncio.Protocol):
     """One connection. `fall_back` makes aiohttp's protocol for it."""
 
     __slots__ = (
+        "__weakref__",  # for Watch.accepted
         "_ahead",
         "_drained",
         "_fall_back",
@@ -86,15 +87,18 @@ class Express(asyncio.Protocol):
         "_over",
         "_remaining",
         "_request",
+        "_tls",
         "_watch",
+        "fresh",
         "peer",
         "phase",
         "since",
         "transport",
     )
 
-    def __init__(self, watch: Watch, fall_back: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, watch: Watch, fall_back: Callable[[], asyncio.Protocol], tls: bool = False) -> None:
         self._watch = watch
+        self._tls = tls
         self._fall_back = fall_back
         self._loop = asyncio.get_running_loop()
         self._request: ExpressRequest | None = None
@@ -109,6 +113,7 @@ class Express(asyncio.Protocol):
         """The client sends no more."""
         self._drained: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
+        self.fresh = True
         self.phase = Phase.IDLE
         self.since = watch.now
         self.peer = ""
@@ -120,10 +125,12 @@ class Express(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if isinstance(name, tuple) else ""
         self._watch.connections.add(self)
+        if self._tls:
+            self._watch.accepted.discard(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.transport = None
-        self._watch.connections.discard(self)
+        self._watch.forget(self)
         self._ahead = b""
         self.resume_writing()
         if self._request is not None and self._remaining:
@@ -132,7 +139,8 @@ class Express(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has sent all it will; what it still waits for is answered before the connection ends."""
         self._over = True
-        return self._request is not None and not self._remaining
+        # TLS ends in both directions at once: what such a client still waits for cannot be answered.
+        return self._request is not None and not self._remaining and not self._tls
 
     def pause_writing(self) -> None:
         self._drained = self._loop.create_future()
@@ -167,6 +175,7 @@ class Express(asyncio.Protocol):
         if head.path.startswith("/-/"):
             self._hand_over(data)
             return
+        self.fresh = False
         end = head.size + head.length
         self._ahead = data[end:]
         body = data[head.size : end]
@@ -239,7 +248,7 @@ class Express(asyncio.Protocol):
     def _hand_over(self, data: bytes) -> None:
         transport = self.transport
         assert transport is not None
-        self._watch.connections.discard(self)
+        self._watch.forget(self)
         self.transport = None
         full = self._fall_back()
         transport.set_protocol(full)

@@ -93,13 +93,14 @@ def response(request: BaseRequest, answer: Answer) -> StreamResponse:
 class FullConnection(RequestHandler):
     """aiohttp's request handler, with our deadlines and JSON for errors (aiohttp answers in text, without CORS)."""
 
-    __slots__ = ("_content", "_on_error", "_watch", "phase", "since")
+    __slots__ = ("_content", "_on_error", "_watch", "fresh", "phase", "since")
 
     def __init__(self, watch: Watch, manager: web.Server, on_error: OnError, **options: Any) -> None:
         super().__init__(manager, **options)
         self._watch = watch
         self._on_error = on_error
         self._content: StreamReader | None = None
+        self.fresh = False  # it is handed over with a first request
         self.phase = Phase.IDLE
         self.since = watch.now
 
@@ -114,7 +115,7 @@ class FullConnection(RequestHandler):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._watch.connections.discard(self)
+        self._watch.forget(self)
         self._content = None
         super().connection_lost(exc)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import anyio
+import anyio.lowlevel
 import structlog
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -22,6 +24,7 @@ from cdpd.ingest.express import Express
 from cdpd.ingest.full_http import FullConnection, FullRequest, FullServer, response
 from cdpd.ingest.in_flight import InFlight
 from cdpd.ingest.key_use import KeyUse
+from cdpd.ingest.metrics_page import MetricsPage
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings
@@ -30,12 +33,16 @@ from cdpd.ingest.watch import Phase, Watch
 from cdpd.metrics import Metrics
 from cdpd.oauth.contract import OAuth
 
+GRACE: Final = 2.0
+"""Seconds that a connection without a request yet gets when the daemon stops."""
+
 
 class Ingest:
     """The tracking API over one `append`.
 
     `append(lines, config_id)` returns once the lines are durable; AppendFailed becomes a 503. `ready()` says
-    None, or why traffic should not come here yet. `oauth` answers token requests and knows tokens.
+    None, or why traffic should not come here yet. `oauth` answers token requests and knows tokens; `page` is
+    what /metrics shows.
     """
 
     def __init__(
@@ -49,9 +56,11 @@ class Ingest:
         ready: Callable[[], str | None],
         keys: KeyUse | None = None,
         oauth: OAuth | None = None,
+        page: MetricsPage | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._monotonic = clock.monotonic
         self._log = log
         self._in_flight = InFlight(settings.max_in_flight_bytes)
         self._answers = Answers(clock)
@@ -63,6 +72,7 @@ class Ingest:
             tracking=self._tracking,
             in_flight=self._in_flight,
             oauth=oauth,
+            page=page,
             clock=clock,
             metrics=metrics,
             log=log,
@@ -71,8 +81,8 @@ class Ingest:
         self.watch = Watch(clock, settings, self.handle)
         """The connections and their deadlines; `serve` runs its sweep."""
         self._active = 0
-        self._quiet: anyio.Event | None = None
         self._plugins = web.Application()
+        self._mounted: set[str] = set()
         self._plugin_server: web.Server | None = None
         self._full: FullServer | None = None
 
@@ -89,11 +99,22 @@ class Ingest:
         plugin = web.Application()
         plugin.add_routes(routes)
         self._plugins.add_subapp(plugin_prefix(name), plugin)
+        self._mounted.add(name)
 
-    def server(self) -> Callable[[], asyncio.Protocol]:
+    def server(self, *, tls: bool = False) -> Callable[[], asyncio.Protocol]:
         """What makes a protocol for each connection of a listening socket; call it inside the loop."""
-        self._full = full = FullServer(self._handle_full, self._make_request, self.watch, self._on_error)
-        return lambda: Express(self.watch, full)
+        if self._full is None:
+            self._full = FullServer(self._handle_full, self._make_request, self.watch, self._on_error)
+        watch, full = self.watch, self._full
+        if not tls:
+            return lambda: Express(watch, full)
+
+        def accepted() -> Express:
+            connection = Express(watch, full, tls=True)
+            watch.accepted.add(connection)
+            return connection
+
+        return accepted
 
     async def stop(self) -> None:
         """Cut the connections that are left."""
@@ -111,14 +132,22 @@ class Ingest:
     # -- stopping ----------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Close what is idle and wait until every request that is being handled is answered."""
+        """Close what is idle and wait until every request that is being handled is answered.
+
+        A client whose connection ends before it was answered at all need not try again. So new connections, and
+        headers that have begun, get GRACE seconds to become requests.
+        """
         self._answers.closing = True
+        await anyio.lowlevel.checkpoint()  # what was accepted last becomes a connection
         for connection in list(self.watch.connections):
-            if connection.phase in (Phase.IDLE, Phase.HEADER) and connection.transport is not None:
+            if connection.phase is Phase.IDLE and not connection.fresh and connection.transport is not None:
                 connection.transport.close()
-        if self._active:
-            self._quiet = anyio.Event()
-            await self._quiet.wait()
+        with anyio.move_on_after(GRACE):
+            await self.watch.until(lambda: not self.watch.expected())
+        for connection in self.watch.expected():
+            if connection.transport is not None:
+                connection.transport.close()
+        await self.watch.until(lambda: not self._active)
 
     @property
     def active(self) -> int:
@@ -135,6 +164,7 @@ class Ingest:
     async def handle(self, request: Request) -> Answer:
         """Answer one request. Raises ConnectionError only: the client is gone."""
         self._active += 1
+        began = self._monotonic()
         path = "other"
         try:
             endpoint = routes.EVENTS.get(request.path)
@@ -143,24 +173,31 @@ class Ingest:
                 await self._tracking.take(request, endpoint, self._settings)
                 answer = self._answers.success(request)
             else:
-                path, answer = await self._endpoints.answer(request, self._settings)
+                route = self._endpoints.route(request)
+                path = route.label
+                answer = await route.serve(request, self._settings)
         except Refused as refused:
             self._metrics.add(names.REJECTED, refused.code)
             answer = self._answers.refused(request, refused)
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 - one failed request must not end the connection unanswered
-            answer = self._failed(request, error)
+            answer = self._failed(request, path, error)
         finally:
             self._active -= 1
-            if self._quiet is not None and not self._active:
-                self._quiet.set()
-        self._metrics.add(names.REQUESTS, path, str(answer.status))
+            if self.watch.moved is not None:
+                self.watch.moved.set()
+        self._count(path, answer.status, began)
         return answer
 
-    def _failed(self, request: Request, error: Exception) -> Answer:
+    def _count(self, path: str, status: int, began: float) -> None:
+        self._metrics.add(names.REQUESTS, path, str(status))
+        self._metrics.observe(names.REQUEST_SECONDS, self._monotonic() - began, path)
+
+    def _failed(self, request: Request, path: str, error: Exception) -> Answer:
         """A mistake of ours: told in the log, and in the answer that there was one."""
-        self._log.error("a request failed", method=request.method, path=request.path, exc_info=error)
+        # Not the path as sent: a write key may stand in it.
+        self._log.error("a request failed", method=request.method, path=path, exc_info=error)
         self._metrics.add(names.REJECTED, "internal_error")
         return self._answers.refused(
             request,
@@ -175,10 +212,18 @@ class Ingest:
         connection.working()
         try:
             if self._plugin_server is not None and base.rel_url.raw_path.startswith(routes.PLUGINS):
-                return await self._plugin(base, connection, self._plugin_server)
+                began = self._monotonic()
+                answer = await self._plugin(base, connection, self._plugin_server)
+                self._count(self._plugin_label(base), answer.status, began)
+                return answer
             return response(base, await self.handle(FullRequest(base, connection)))
         finally:
             connection.answered(base.content.is_eof())
+
+    def _plugin_label(self, base: BaseRequest) -> str:
+        """What a request of a plugin's route is counted as: its beginning, where there is such a plugin."""
+        name = base.rel_url.raw_path.removeprefix(routes.PLUGINS).partition("/")[0]
+        return routes.PLUGINS + name if name in self._mounted else "other"
 
     async def _plugin(
         self, base: BaseRequest, connection: FullConnection, server: web.Server
@@ -199,8 +244,8 @@ class Ingest:
             return response(base, self._answers.refused(FullRequest(base, connection), refused))
         finally:
             self._active -= 1
-            if self._quiet is not None and not self._active:
-                self._quiet.set()
+            if self.watch.moved is not None:
+                self.watch.moved.set()
 
     def _make_request(
         self,
@@ -219,7 +264,7 @@ class Ingest:
         connection = base.protocol
         assert isinstance(connection, FullConnection)
         if error is not None:
-            self._log.error("a request failed", path=base.path, exc_info=error)
+            self._log.error("a request failed", path=self._plugin_label(base), exc_info=error)
         self._metrics.add(names.REJECTED, refused.code)
         self._metrics.add(names.REQUESTS, "other", str(refused.status))
         origin = None if base.headers else FOR_ANYBODY

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from cdpd.config.model import Config, SourceConfig
 from cdpd.config.rate import Rate, parse_rate
+from cdpd.config.rules import UNIX_PEER
 from cdpd.ingest.browser_library import BrowserLibrary
 from cdpd.ingest.origins import Origins
 
@@ -83,6 +84,8 @@ class IngestSettings(Struct, frozen=True):
     body_timeout: float
     keepalive_timeout: float
     trusted_proxies: tuple[Network, ...]
+    trusts_unix: bool
+    """Whether what comes by a Unix socket is from a proxy."""
     api_host: str | None
     """`host[:port]/v1` for the settings document; None where no public_url is configured."""
     protocol: str | None
@@ -124,7 +127,10 @@ class IngestSettings(Struct, frozen=True):
             header_timeout=http.header_timeout,
             body_timeout=http.body_timeout,
             keepalive_timeout=http.keepalive_timeout,
-            trusted_proxies=tuple(ipaddress.ip_network(text, strict=False) for text in http.trusted_proxies),
+            trusted_proxies=tuple(
+                ipaddress.ip_network(text, strict=False) for text in http.trusted_proxies if text != UNIX_PEER
+            ),
+            trusts_unix=UNIX_PEER in http.trusted_proxies,
             api_host=api_host,
             protocol=protocol,
             library=library,

@@ -39,13 +39,14 @@ def legible(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
-def client_ip(request: Request, trusted: tuple[Network, ...]) -> str:
+def client_ip(request: Request, trusted: tuple[Network, ...], trusts_unix: bool = False) -> str:
     """The peer; behind trusted proxies the right-most hop of `X-Forwarded-For` that is none of them.
 
     Where a hop cannot be read, the last one that could be stands: whatever is left of it may be invented.
+    A peer that comes by a Unix socket has no address; `trusts_unix` says that it is a proxy.
     """
     ip = _normal(request.peer)
-    if not trusted or not _is_trusted(ip, trusted):
+    if not (_is_trusted(ip, trusted) if ip else trusts_unix):
         return ip
     for hop in reversed(request.forwarded_for().split(",")):
         try:

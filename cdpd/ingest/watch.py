@@ -7,9 +7,12 @@ request two assignments instead of timers.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Final, Protocol
+
+import anyio
 
 from cdpd.clock import Clock
 from cdpd.ingest.answers import Answer
@@ -52,6 +55,8 @@ class Connection(Protocol):
     transport: asyncio.Transport | None
     phase: Phase
     since: float
+    fresh: bool
+    """No request has come yet: its client does not expect that the connection ends."""
 
     def body_too_slow(self) -> None:
         """Tell whoever waits for the body."""
@@ -71,6 +76,10 @@ class Watch:
         self.now = clock.monotonic()
         """As of the last sweep."""
         self.connections: set[Connection] = set()
+        self.accepted: weakref.WeakSet[Connection] = weakref.WeakSet()
+        """Those of TLS whose handshake is under way. (Where it fails nobody tells: so they may just vanish.)"""
+        self.moved: anyio.Event | None = None
+        """To be set where a connection or a request has ended; only while somebody waits for the last."""
         self.tasks: set[asyncio.Task[None]] = set()
         """Requests that are being answered, of connections that may be gone."""
 
@@ -90,6 +99,26 @@ class Watch:
                 limit = limits.get(connection.phase)
                 if limit is not None and self.now - connection.since >= limit:
                     _expire(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is over, or another takes its place."""
+        self.connections.discard(connection)
+        if self.moved is not None:
+            self.moved.set()
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Return once `done()`; it is asked again whenever a connection or a request has ended."""
+        while not done():
+            self.moved = anyio.Event()
+            await self.moved.wait()
+
+    def expected(self) -> list[Connection]:
+        """Connections from which a first request, or the rest of a header, is still to come."""
+        waiting = [*self.accepted]
+        for connection in self.connections:
+            if connection.phase is Phase.HEADER or (connection.phase is Phase.IDLE and connection.fresh):
+                waiting.append(connection)
+        return waiting
 
     async def end(self) -> None:
         """Cut whatever is still there, and wait until nothing of it runs."""

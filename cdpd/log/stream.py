@@ -94,6 +94,8 @@ class Stream:
         self._groups: deque[_Group] = deque()
         self._work = anyio.Event()
         self._advanced: anyio.Event | None = None
+        self.writing_since: float | None = None
+        """When the write that is under way began, by the monotonic clock; for the watchdog."""
         self._failed = 0
         """Groups that failed since the last that did not."""
         self._closed = False
@@ -275,12 +277,13 @@ class Stream:
 
     async def _write(self, group: _Group) -> None:
         options = self.options
+        self.writing_since = now = self._clock.monotonic()
         try:
             marks = await self._in_thread(
                 self._writer.commit,
                 group.units,
                 self._clock.now_ms(),
-                self._clock.monotonic(),
+                now,
                 options.segment_bytes,
                 options.segment_age,
             )
@@ -300,6 +303,7 @@ class Stream:
                 self._report(f"{self.folder}: appends succeed again, after {self._failed} writes that failed")
                 self._failed = 0
         finally:
+            self.writing_since = None
             group.done.set()
 
     def _note(self, units: Sequence[Unit], marks: Mapping[int, Mark]) -> None:

@@ -161,7 +161,7 @@ def test_mistakes_in_every_file_are_reported_together_with_their_own_places(tmp_
         ("http = 3\n", "cdpd.toml:1:8: http: expected a table, found 3"),
         (
             "[http]\nlisten = 8080\n",
-            'cdpd.toml:2:10: http.listen: expected a string, found 8080; put it in quotes: "8080"',
+            'cdpd.toml:2:10: http.listen: expected a string or a list of strings, found 8080; put it in quotes: "8080"',
         ),
         (
             '[http]\nlisten = "localhost"\n',

@@ -47,6 +47,9 @@ def test_only_retention_may_be_forever() -> None:
         ("0.0.0.0:0", Listen("0.0.0.0", 0), "http://127.0.0.1:0", True),
         ("localhost:8080", Listen("localhost", 8080), "http://localhost:8080", False),
         ("cdp.internal:8080", Listen("cdp.internal", 8080), "http://cdp.internal:8080", True),
+        ("https://[::]:443", Listen("::", 443, tls=True), "https://[::1]:443", True),
+        ("https://127.0.0.1:0/", Listen("127.0.0.1", 0, tls=True), "https://127.0.0.1:0", False),
+        ("unix:/run/cdpd/http.sock", Listen("", 0, path="/run/cdpd/http.sock"), "unix:/run/cdpd/http.sock", False),
     ],
 )
 def test_addresses_to_listen_on(text: str, listen: Listen, url: str, public: bool) -> None:
@@ -65,7 +68,12 @@ def test_addresses_to_listen_on(text: str, listen: Listen, url: str, public: boo
         ("localhost:65536", "over 65535"),
         ("::1:8080", r"in brackets, like \[::1\]:8080"),
         ("[::g]:8080", "no IPv6 address"),
-        ("http://localhost:8080", "in brackets|no host name"),
+        ("ftp://localhost:8080", "in brackets"),
+        ("http://localhost", "write HOST:PORT"),
+        ("http://localhost:8080/v1", "write HOST:PORT"),
+        ("unix:cdpd.sock", "whole path of a Unix socket, like unix:/run/cdpd/http.sock"),
+        ("unix:/run/cdpd/", "whole path"),
+        ("unix:/" + "x" * 98, "98 bytes at most"),
         ("a b:1", "no host name"),
     ],
 )
