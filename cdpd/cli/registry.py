@@ -36,8 +36,11 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "reload": Entry("reload", "Apply a changed configuration without a restart"),
         "tokens": Entry("tokens", "Access tokens that apps have got (OAuth): ls, revoke"),
     },
-    "About this installation": {
+    "Extend it": {
+        "new": Entry("new", "Write a package with a hook or a destination of your own"),
         "plugins": Entry("plugins", "List hooks, destinations and commands, and their options"),
+    },
+    "About this installation": {
         "version": Entry("version", "Show the version"),
     },
 }

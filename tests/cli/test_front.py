@@ -19,6 +19,7 @@ from .conftest import Cdpd, in_a_process
 COMMANDS = [
     *((name,) for name in BUILT_IN),
     ("log", "cat"), ("log", "ls"), ("log", "verify"), ("discarded", "ls"), ("discarded", "retry"), ("plugins", "show"),
+    ("new", "hook"), ("new", "destination"),
     ("sources", "ls"), ("tokens", "ls"), ("tokens", "revoke"),
 ]  # fmt: skip
 HEAVY = ("aiohttp", "duckdb", "rich", "uvloop", "structlog", "asyncio", "hypothesis", "pluggy")
