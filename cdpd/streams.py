@@ -18,6 +18,8 @@ from cdpd.event import Position
 from cdpd.log.folder import StreamFolder
 from cdpd.log.reader import Reader
 from cdpd.log.stream import Stream, StreamOptions, open_stream
+from cdpd.measured_files import MeasuredFiles
+from cdpd.metrics import Metrics
 
 
 class Streams(Struct, frozen=True):
@@ -30,6 +32,12 @@ class Streams(Struct, frozen=True):
     def all(self) -> tuple[Stream, Stream, Stream]:
         """In the order in which an event comes by."""
         return self.received, self.events, self.discarded
+
+    @property
+    def processed(self) -> int:
+        """How far the pipeline has come in `received`."""
+        cursor = self.events.cursor
+        return cursor.received.offset if cursor else 0
 
     def reader(self, stream: str, position: Position) -> Reader:
         return self._named(stream).reader(position)
@@ -60,6 +68,7 @@ async def open_streams(
     state: StateDb,
     options: StreamOptions,
     clock: Clock,
+    metrics: Metrics,
     log: structlog.typing.FilteringBoundLogger,
 ) -> AsyncIterator[Streams]:
     """Recover and open them inside the `with`: `events` first, whose last frame says where the others are.
@@ -74,7 +83,15 @@ async def open_streams(
 
             folder = stream_folder(data_dir, name)
             return await stack.enter_async_context(
-                open_stream(folder, clock=clock, options=options, floor=floor, target=target, report=report)
+                open_stream(
+                    folder,
+                    clock=clock,
+                    options=options,
+                    files=MeasuredFiles(metrics, name, clock.monotonic),
+                    floor=floor,
+                    target=target,
+                    report=report,
+                )
             )
 
         floor = max((position.offset for position in state.cursors().values()), default=0)

@@ -107,7 +107,7 @@ def reference() -> str:
         _section(
             "metrics",
             MetricsConfig,
-            "For Prometheus; off where neither is set. `etc/METRICS.md` lists the metrics; beside it are a dashboard for "
+            "For Prometheus; off where neither is set. `etc/METRICS.md` lists them; beside it are a dashboard for "
             "Grafana (`grafana-dashboard.json`) and rules for alerts (`prometheus-alerts.yml`).",
         ),
         _SECRETS,

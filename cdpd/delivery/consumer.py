@@ -15,7 +15,6 @@ import structlog
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
-from cdpd import metrics as names
 from cdpd.clock import Clock
 from cdpd.config.duration import parse_duration
 from cdpd.delivery.backoff import MISCONFIGURED_PROBE, Random, retry_delay
@@ -28,6 +27,7 @@ from cdpd.delivery.reading import Bound, Intake
 from cdpd.delivery.route import Router
 from cdpd.delivery.sending import Sent, send
 from cdpd.delivery.state import StateDb
+from cdpd.delivery.tally import Tally
 from cdpd.delivery.verdict import Verdict, verdict
 from cdpd.delivery.waiting import first_of
 from cdpd.delivery.window import Window
@@ -104,6 +104,8 @@ class Consumer:
             metrics=wiring.metrics,
             bad_line=lambda item, reason: self._unreadable.append((item, reason)),
         )
+        self._tally = Tally(name, wiring.metrics, wiring.clock)
+        self._deliver = self._tally.timed(destination.deliver)
         self._voice = Voice(self._log, wiring.clock)
         self._keeper = Keeper(
             name, wiring.state, wiring.clock, self._window.cursor, cursor, self._voice, strict=self._strict
@@ -157,7 +159,7 @@ class Consumer:
             "lag_seconds": max(clock.now_ms() - oldest.at_ms, 0) // 1000 if oldest else 0,
             "in_flight": self._in_flight,
             "waiting_to_retry": sum(len(group.items) for group in self._lanes.waiting),
-            "delivered": int(self._wiring.metrics.get(names.DELIVERED, self.name)),
+            "delivered": self._tally.delivered,
             "parked": self._keeper.parked,
             "failing_since": None
             if since is None
@@ -275,9 +277,7 @@ class Consumer:
 
     async def _send(self, group: Group, rest: Group | None) -> None:
         try:
-            sent = await send(
-                self.destination.deliver, group.items, group.failures + 1, self._clock, self._mask
-            )
+            sent = await send(self._deliver, group.items, group.failures + 1, self._clock, self._mask)
             if sent.fault:
                 self._voice.tell("fault", "the destination itself failed", trouble=sent.fault)
             if sent.too_large is not None:
@@ -289,7 +289,7 @@ class Consumer:
             self._room.set()
 
     async def _settle(self, group: Group, rest: Group | None, sent: Sent) -> None:
-        now, metrics = self._clock.monotonic(), self._wiring.metrics
+        now = self._clock.monotonic()
         told = verdict(
             group.items, sent.outcomes, strict=self._strict, too_late=lambda item: self._too_late(item, now)
         )
@@ -299,12 +299,8 @@ class Consumer:
         await self._keeper.commit(sent.attempts, parked, told.done)
         # Only now may these users' next events go: a crash doubles no more than what is in flight.
         self._lanes.settle(told.done, told.again)
-        for code, n in told.skipped.items():
-            metrics.add(names.SKIPPED, self.name, code, n=n)
-        if told.delivered:
-            metrics.add(names.DELIVERED, self.name, n=told.delivered)
+        self._tally.settled(told, len(parked))
         if parked:
-            metrics.add(names.PARKED, self.name, n=len(parked))
             reason = parked[0].reason
             self._voice.tell("parked", "events were refused and parked", events=len(parked), reason=reason)
 
@@ -326,7 +322,7 @@ class Consumer:
         elif told.tries:
             health.failed(told.tries[0].reason, after, now, random)
         if told.tries:
-            self._wiring.metrics.add(names.RETRIED, self.name)
+            self._tally.retried()
             self._voice.tell("retrying", "events wait and are tried again", problem=told.tries[0].reason)
         if told.again:
             self._again(group, rest, told.again, after, now)
@@ -376,7 +372,7 @@ class Consumer:
         parked = [self._keeper.event(item, BadEvent(reason)) for item, reason in lines]
         self._window.finish(item for item, _ in lines)
         await self._keeper.commit(parked=parked)
-        self._wiring.metrics.add(names.PARKED, self.name, n=len(parked))
+        self._tally.parked(len(parked))
         self._voice.tell("unreadable", "lines that are no events were parked", events=len(parked))
 
 

@@ -19,6 +19,7 @@ from cdpd.ingest.body import read_body
 from cdpd.ingest.browser_library import FOR_ALL, KIND, served
 from cdpd.ingest.cors import preflight
 from cdpd.ingest.in_flight import Charge, InFlight
+from cdpd.ingest.metrics_page import MetricsPage
 from cdpd.ingest.pixel import GIF, Pixel
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.request import Request
@@ -53,6 +54,7 @@ class Endpoints:
         tracking: Tracking,
         in_flight: InFlight,
         oauth: OAuth | None,
+        page: MetricsPage | None,
         clock: Clock,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
@@ -62,25 +64,27 @@ class Endpoints:
         self._tracking = tracking
         self._in_flight = in_flight
         self._oauth = oauth
+        self._page = page
         self._clock = clock
         self._metrics = metrics
         self._log = log
         self._ready = ready
         self._routes = self._table()
+        self._preflight = Route("preflight", ("OPTIONS",), self._allow)
 
-    async def answer(self, request: Request, settings: IngestSettings) -> tuple[str, Answer]:
-        """The answer, and the path's name for the metrics. Raises Refused."""
+    def route(self, request: Request) -> Route:
+        """Who answers it. Raises Refused."""
         path = request.path
         if request.method == "OPTIONS":
-            return "preflight", self._answers.plain(request, 200, b"", extra=preflight(request.headers))
+            return self._preflight
         if path in routes.EVENTS:
             raise _not_allowed(request.method, ("POST",))
         route = self._routes.get(path) or self._named_in(path)
         if route is None:
-            raise Refused(404, "not_found", f"there is nothing at {path[:200]}")
+            raise _nothing_at(path)
         if request.method not in route.methods:
             raise _not_allowed(request.method, route.methods)
-        return route.label, await route.serve(request, settings)
+        return route
 
     def _table(self) -> dict[str, Route]:
         """By path."""
@@ -95,6 +99,7 @@ class Endpoints:
             found[path] = Route(path, _READ, self._live)
         found[routes.READY] = Route(routes.READY, _READ, self._readiness)
         found[routes.ROBOTS] = Route(routes.ROBOTS, _READ, self._robots)
+        found[routes.SCRAPE] = Route(routes.SCRAPE, _READ, self._metrics_page)
         return found
 
     def _named_in(self, path: str) -> Route | None:
@@ -117,6 +122,9 @@ class Endpoints:
 
         return Route("/v1/projects/settings", _READ, serve)
 
+    async def _allow(self, request: Request, _: IngestSettings) -> Answer:
+        return self._answers.plain(request, 200, b"", extra=preflight(request.headers))
+
     # -- health ------------------------------------------------------------------------------------------
 
     async def _live(self, request: Request, _: IngestSettings) -> Answer:
@@ -128,6 +136,16 @@ class Endpoints:
 
     async def _robots(self, request: Request, _: IngestSettings) -> Answer:
         return self._answers.plain(request, 200, health.ROBOTS, kind=b"text/plain")
+
+    async def _metrics_page(self, request: Request, _: IngestSettings) -> Answer:
+        page = self._page
+        if page is None or not page.has_token:
+            raise _nothing_at(routes.SCRAPE)
+        if not page.admits(request.headers.get("authorization", "")):
+            message = "a token is needed: Authorization: Bearer TOKEN, as in [metrics] token"
+            raise Refused(401, "invalid_token", message, challenge='Bearer realm="cdpd metrics"')
+        kind, text = await page.page(request.headers.get("accept", ""))
+        return self._answers.plain(request, 200, text, kind=kind.encode(), extra=_NO_STORE)
 
     # -- what SDKs ask for -------------------------------------------------------------------------------
 
@@ -201,6 +219,10 @@ class Endpoints:
             return self._answers.plain(request, 200, GIF, kind=b"image/gif", extra=_NO_STORE)
 
         return serve
+
+
+def _nothing_at(path: str) -> Refused:
+    return Refused(404, "not_found", f"there is nothing at {path[:200]}")
 
 
 def _not_allowed(method: str, methods: tuple[str, ...]) -> Refused:

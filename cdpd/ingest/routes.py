@@ -31,6 +31,8 @@ PIXELS: Final = _pixels()
 """GET: takes an event out of the query."""
 METRICS: Final = "/v1/m"
 """POST: what SDKs count about themselves; swallowed."""
+SCRAPE: Final = "/metrics"
+"""GET: our own metrics, where [metrics] token is set."""
 TOKENS: Final = ("/token", "/v1/token", "/oauth/token", "/v1/oauth/token")
 """POST: OAuth 2.0 token requests."""
 SOURCE_CONFIG: Final = ("/sourceConfig", "/sourcesConfig")

@@ -81,6 +81,8 @@ class Pipeline:
         self._changed = anyio.Event()
         self._state = "starting"
         self._reason = ""
+        self._oldest_ms: int | None = None
+        """When the oldest event came that is read, or ought to be, and not through the chains."""
 
     # -- for the daemon --------------------------------------------------------------------------------------
 
@@ -97,6 +99,8 @@ class Pipeline:
         except BaseException as error:
             if not ends_us(error):
                 self._say("failed", f"{type(error).__name__}: {error}")
+                if self._oldest_ms is None:
+                    self._oldest_ms = self._clock.now_ms()
             raise
 
     async def apply(self, chains: Chains, config_id: int, options: PipelineConfig) -> None:
@@ -118,7 +122,9 @@ class Pipeline:
         if self._reason:
             status["reason"] = self._reason
         status["received"] = at
-        status["behind"] = max(self._received.end.offset - at, 0)
+        behind = status["behind"] = max(self._received.end.offset - at, 0)
+        since = self._oldest_ms if behind else None
+        status["behind_seconds"] = 0.0 if since is None else max(self._clock.now_ms() - since, 0) / 1000
         status["hooks"] = {
             name: {
                 "seconds": round(self._metrics.get(HOOK_SECONDS, name), 3),
@@ -176,6 +182,7 @@ class Pipeline:
             else:
                 piece = None
             if piece is not None:
+                self._oldest_ms = piece.frames[0].first_ms
                 return piece
             await self._received.wait_beyond(reader.position)
 
@@ -258,6 +265,7 @@ class Pipeline:
     ) -> None:
         """Everything that is to happen once a slice is through the chains. Raises AppendFailed."""
         appended = await self._commit(piece, survivors, lines, ended)
+        self._oldest_ms = None
         self._count(passage, survivors, ended)
         await self._tell_committed(survivors, appended)
 

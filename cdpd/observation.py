@@ -1,0 +1,92 @@
+"""What is observed of the daemon as a whole: its loop's lag, its reloads, its appends; and where that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+
+from cdpd import metrics as names
+from cdpd.clock import Clock
+from cdpd.config.load import LoadedConfig
+from cdpd.delivery.delivery import Delivery
+from cdpd.ingest.ingest import Ingest
+from cdpd.metrics import Metrics
+from cdpd.pipeline.pipeline import Pipeline
+from cdpd.scrape.gauges import Load, Parts
+from cdpd.scrape.listener import PATH, serve_metrics
+from cdpd.scrape.loop_lag import sample_loop_lag
+from cdpd.scrape.scrape import Scrape
+from cdpd.streams import Streams
+
+
+class Observation:
+    """The daemon's. `loaded` and `ingest` are those of the moment."""
+
+    def __init__(
+        self,
+        *,
+        loaded: Callable[[], LoadedConfig],
+        streams: Streams,
+        pipeline: Pipeline,
+        delivery: Delivery,
+        ingest: Callable[[], Ingest],
+        ready: Callable[[], bool],
+        clock: Clock,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._loaded = loaded
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log
+
+        def load() -> Load:
+            busy = ingest()
+            limit = loaded().config.http.max_in_flight_bytes
+            return Load(len(busy.watch.connections), busy.active, busy.in_flight_bytes, limit)
+
+        parts = Parts(
+            streams=streams.all(),
+            pipeline=pipeline.status,
+            destinations=delivery.status,
+            load=load,
+            ready=ready,
+            sources=lambda: list(loaded().config.sources),
+        )
+        self.scrape = Scrape(metrics, parts, loaded().data_dir, lambda: loaded().config.metrics)
+        """The page at /metrics."""
+        self._applied()
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        await sample_loop_lag(self._clock, self._metrics)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[None]:
+        """Serve /metrics where `[metrics] listen` says, inside the `with`. Raises ListenError."""
+        async with serve_metrics(self.scrape, self._loaded().config.metrics.listen) as bound:
+            if bound is not None:
+                self._log.info("metrics are served", at=bound.url + ("" if bound.path else PATH))
+            yield
+
+    def appended(self, began: float) -> None:
+        """The events of a request, whose append began at `began` (monotonic), are durable."""
+        self._metrics.observe(names.APPEND_SECONDS, self._clock.monotonic() - began)
+
+    @contextmanager
+    def reload(self) -> Iterator[None]:
+        """Around a reload: whether what is in the files is what runs."""
+        try:
+            yield
+        except Exception:
+            self._metrics.set(names.RELOAD_OK, value=0)
+            self._metrics.add(names.RELOADS, "refused")
+            raise
+        self._applied()
+        self._metrics.add(names.RELOADS, "applied")
+
+    def _applied(self) -> None:
+        self._metrics.set(names.RELOAD_OK, value=1)
+        self._metrics.set(names.RELOAD_TIME, value=self._clock.now_ms() / 1000)
