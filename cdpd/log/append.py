@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+import anyio
 from msgspec import Struct
 
 from cdpd.event import Position
@@ -36,6 +37,30 @@ class Unit(Struct):
     def plain(self) -> bool:
         """Whether it may share a frame with others."""
         return self.cursor is None and self.origins is None and self.first_ms is None and self.last_ms is None
+
+
+class Group:
+    """Appends that go out together, and the event that wakes them all."""
+
+    __slots__ = ("done", "failure", "size", "units")
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+        self.size = 0
+        """Bytes of their lines."""
+        self.done = anyio.Event()
+        self.failure: str | None = None
+
+    def add(self, unit: Unit) -> Unit:
+        """Let it go out with the others."""
+        self.units.append(unit)
+        self.size += unit.size
+        return unit
+
+    def fail(self, why: str) -> None:
+        """Wake them all: none was written."""
+        self.failure = why
+        self.done.set()
 
 
 class FrameContent(Struct):

@@ -1,16 +1,13 @@
-"""A stream as its one writer holds it: group commit, the durable end, and readers in this process.
-
-All that is appended while one write and sync runs goes out with the next; nobody waits for a timer.
-"""
+"""A stream as its one writer holds it: group commit (without timers), the durable end, readers in this process."""
 
 from __future__ import annotations
 
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Final, TypeVar, TypeVarTuple, Unpack
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -18,7 +15,7 @@ from msgspec import Struct
 
 from cdpd.clock import Clock
 from cdpd.event import BEGINNING, Position
-from cdpd.log.append import Unit
+from cdpd.log.append import Group, Unit
 from cdpd.log.errors import AppendFailed
 from cdpd.log.files import Files, OsFiles
 from cdpd.log.frame import Cursor
@@ -28,10 +25,8 @@ from cdpd.log.reader import Reader
 from cdpd.log.recovery import Recovered, recover
 from cdpd.log.retention import Retained, Retention, make_indexes, retain
 from cdpd.log.segment import segment_bases
+from cdpd.log.thread import OneThread
 from cdpd.log.writer import Writer
-
-_T = TypeVar("_T")
-_Args = TypeVarTuple("_Args")
 
 _GROUP_BYTES: Final = 8 * 1024 * 1024
 """Most bytes of lines in one group; more waits for the next."""
@@ -56,22 +51,6 @@ class Appended(Struct, frozen=True):
     """Right after its last."""
 
 
-class _Group:
-    """Appends that go out together, and the event that wakes them all."""
-
-    __slots__ = ("done", "failure", "size", "units")
-
-    def __init__(self) -> None:
-        self.units: list[Unit] = []
-        self.size = 0
-        self.done = anyio.Event()
-        self.failure: str | None = None
-
-    def fail(self, why: str) -> None:
-        self.failure = why
-        self.done.set()
-
-
 class Stream:
     """One stream; made by `open_stream`. Not for threads: everything is called on the event loop."""
 
@@ -84,14 +63,16 @@ class Stream:
         self._files = files
         self._clock = clock
         self._report = report
-        self._limiter = anyio.CapacityLimiter(1)  # of its own: other work in threads never delays a commit
+        # Of its own: other work in threads never delays a commit.
+        self._thread = OneThread(f"cdpd-{folder.name}")
+        self._in_thread = self._thread.run
         self._lock = anyio.Lock()
         self._writer: Writer
         self._mark: Mark
         self._cursor: Cursor | None
         self._unpublished: deque[Mark] = deque()
         self._publish_due: Mark | None = None
-        self._groups: deque[_Group] = deque()
+        self._groups: deque[Group] = deque()
         self._work = anyio.Event()
         self._advanced: anyio.Event | None = None
         self.writing_since: float | None = None
@@ -142,12 +123,10 @@ class Stream:
         size = sum(map(len, lines)) + len(lines)
         groups = self._groups
         if not groups or groups[-1].size + size > _GROUP_BYTES:
-            groups.append(_Group())
+            groups.append(Group())
             self._work.set()
         group = groups[-1]
-        unit = Unit(lines, size, config_id, first_ms, last_ms, cursor, origins, publish)
-        group.units.append(unit)
-        group.size += size
+        unit = group.add(Unit(lines, size, config_id, first_ms, last_ms, cursor, origins, publish))
         await group.done.wait()
         if group.failure is not None:
             raise AppendFailed(group.failure)
@@ -275,7 +254,7 @@ class Stream:
                     group.fail(f"{self.folder}: the writer has stopped")
                 await self._in_thread(self._writer.seal)
 
-    async def _write(self, group: _Group) -> None:
+    async def _write(self, group: Group) -> None:
         options = self.options
         self.writing_since = now = self._clock.monotonic()
         try:
@@ -353,9 +332,6 @@ class Stream:
             yield
         self._publish_what_is_due()
 
-    async def _in_thread(self, work: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
-        return await anyio.to_thread.run_sync(work, *args, limiter=self._limiter)
-
     def _close(self) -> None:
         self._closed = True
         self._closing.set()
@@ -386,16 +362,17 @@ async def open_stream(
         for text in recovered.reports:
             report(text)
         stream = Stream(folder, files, clock, options, report)
-        await stream._open(recovered)
-        failure: Exception | None = None
-        async with anyio.create_task_group() as writing:
-            writing.start_soon(stream._write_on)
-            try:
-                yield stream
-            except Exception as error:  # noqa: BLE001  # raised below as it is, not in a task group's wrapping
-                failure = error
-            finally:
-                stream._close()
+        with closing(stream._thread):
+            await stream._open(recovered)
+            failure: Exception | None = None
+            async with anyio.create_task_group() as writing:
+                writing.start_soon(stream._write_on)
+                try:
+                    yield stream
+                except Exception as error:  # noqa: BLE001  # raised below as it is, not in a task group's wrapping
+                    failure = error
+                finally:
+                    stream._close()
         if failure is not None:
             raise failure
     finally:
