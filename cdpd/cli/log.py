@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from cdpd.cli.exits import FAILED
+from cdpd.cli import log_verify
 from cdpd.cli.located import peek_or_stop
+from cdpd.cli.log_verify import StreamsArgument
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
-from cdpd.cli.output import columns, plural, print_json, size_text
+from cdpd.cli.output import columns, print_json, size_text
 from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
 from cdpd.config.data_folder import STREAMS
 from cdpd.lines import look_into
@@ -25,9 +26,6 @@ app = new_app(
 )
 StreamArgument = Annotated[
     str, typer.Argument(metavar="STREAM", help="received, events or discarded.", show_default=False)
-]
-StreamsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="STREAM", help="Default: all three.", show_default=False)
 ]
 
 
@@ -112,26 +110,19 @@ def ls(
     print(columns(rows, header) if rows else "nothing is stored yet", end="" if rows else "\n")
 
 
-@app.command(
-    epilog=examples("cdpd log verify", "cdpd log verify events", more="Exits 1 where anything is wrong.")
-)
-def verify(
-    streams: StreamsArgument = None, config: ConfigOption = None, data_dir: DataDirOption = None
-) -> None:
-    """Read everything, check it against its checksums, and list every damage with its place."""
-    data = peek_or_stop(config, data_dir).data_dir
-    damaged = False
-    for name in streams or STREAMS:
-        folder = open_stream(data, name)
-        count = 0
-        for finding in folder.verify():
-            count += 1
-            print(f"{name}: {finding}")
-        damaged |= count > 0
-        if not count:
-            print(f"{name}: whole, {plural(folder.end().offset - folder.begin(), 'line')}")
-    if damaged:
-        raise typer.Exit(FAILED)
+app.command(
+    epilog=examples(
+        "cdpd log verify",
+        "cdpd log verify events --from 7d",
+        "cdpd log verify --json | jq '.[].findings[]'",
+        more="Exits 1 where anything is wrong.",
+    )
+)(log_verify.verify)
+app.command(
+    epilog=examples(
+        "cdpd log repair --dry-run", "cdpd log repair events", more="Exits 2 while a daemon runs."
+    )
+)(log_verify.repair)
 
 
 def _time(ms: int) -> str:

@@ -27,7 +27,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
     "See what is there": {
         "tail": Entry("tail", "Watch events as they arrive"),
         "query": Entry("query", "Ask the archive of events in SQL"),
-        "log": Entry("log", "Read the stored streams as they are: cat, ls, verify"),
+        "log": Entry("log", "The stored streams as they are: cat, ls, verify, repair"),
         "discarded": Entry("discarded", "Events that were turned away, and why: ls, retry"),
     },
     "Operate a running daemon": {
@@ -41,6 +41,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "plugins": Entry("plugins", "List hooks, destinations and commands, and their options"),
     },
     "About this installation": {
+        "doctor": Entry("doctor", "Look at everything that a daemon needs, and say what to do"),
         "version": Entry("version", "Show the version"),
     },
 }

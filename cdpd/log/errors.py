@@ -32,7 +32,7 @@ class Damage(LogError):
         where = f"{path}, byte {at}" + ("" if offset is None else f" (offset {offset})")
         super().__init__(
             f"damaged log: {where}: {reason}. Nothing from there on is served; "
-            f"`cdpd log verify {path.parent.name}` lists the damage"
+            f"`cdpd log verify {path.parent.name}` lists the damage, `cdpd log repair` makes it holes"
         )
 
 

@@ -88,6 +88,14 @@ class Files(Protocol):
         """Make names (created, renamed, removed) of this folder durable."""
         ...
 
+    def mode(self, path: Path) -> int:
+        """Permission bits of a file or folder. Raises FileNotFoundError where there is none."""
+        ...
+
+    def make_private(self, path: Path) -> None:
+        """Take everybody else's rights to a file or folder away."""
+        ...
+
     def boot_id(self) -> bytes:
         """16 bytes that change with every start of the machine."""
         ...
@@ -183,6 +191,12 @@ class OsFiles:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def mode(self, path: Path) -> int:
+        return path.stat().st_mode & 0o777
+
+    def make_private(self, path: Path) -> None:
+        path.chmod(path.stat().st_mode & 0o700)
 
     def boot_id(self) -> bytes:
         try:

@@ -20,7 +20,7 @@ from cdpd.log.lineage import known_lineage, position_of
 from cdpd.log.mark import Mark, read_mark
 from cdpd.log.reader import Reader, Slice
 from cdpd.log.segment import segment_bases, segment_path
-from cdpd.log.verify import verify
+from cdpd.log.verify import Finding, Verified, verify
 
 _SOONEST: Final = 0.002
 _LATEST: Final = 0.05
@@ -102,9 +102,11 @@ class StreamFolder:
         mark = read_mark(self._files, self.path)
         return [] if mark is None else [info for info, _ in self._indexed(mark)]
 
-    def verify(self) -> Iterator[str]:
-        """Read everything that is durable; a text for every damage, with file, byte and offset."""
-        return verify(self._files, self.path)
+    def verify(
+        self, first: int = 0, last: int | None = None, verified: Verified | None = None
+    ) -> Iterator[Finding]:
+        """Read everything that is durable (of segments with lines of [first, last)): what is wrong, and where."""
+        return verify(self._files, self.path, first, last, verified)
 
     def _bases(self, mark: Mark | None) -> list[int]:
         if mark is None or not mark.size:

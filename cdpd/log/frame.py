@@ -285,6 +285,8 @@ class Codec:
             content = self._expand(body, max_output_size=header.content_length)
         except zstandard.ZstdError as error:
             raise BadFrame(f"the frame's body cannot be expanded: {error}") from error
+        if len(content) != header.content_length:
+            raise BadFrame("the frame's body has another length than its header says")
         lines = content.split(b"\n")
         if lines.pop() or len(lines) != header.count:
             raise BadFrame("the frame's body has another number of lines than its header says")

@@ -94,11 +94,11 @@ def load_index(files: Files, folder: Path, base: int) -> Index | None:
     if stored is None:
         return None
     try:
-        crc, data = stored[:8], stored[9:].rstrip(b"\n")
-        if int(crc, 16) != crc32c(data):
+        data = stored[9:-1]
+        if stored != b"%08x\n%s\n" % (crc32c(data), data):
             return None
         index = msgspec.json.decode(data, type=Index)
-    except (ValueError, msgspec.MsgspecError):
+    except msgspec.MsgspecError:
         return None
     return index if index.base == base and index.entries else None
 

@@ -39,8 +39,13 @@ def position_of(offset: int, lineage: Sequence[Start]) -> Position:
     """The position at an offset of this log."""
     if offset == 0 or not lineage:
         return BEGINNING
-    i = max(bisect_right(lineage, offset, key=lambda start: start.base) - 1, 0)
-    return Position(offset=offset, epoch=lineage[i].epoch)
+    return Position(offset=offset, epoch=epoch_of(offset, lineage) or lineage[0].epoch)
+
+
+def epoch_of(offset: int, lineage: Sequence[Start]) -> int | None:
+    """Of the start that wrote the line at an offset; None for one before all that the lineage knows."""
+    i = bisect_right(lineage, offset, key=lambda start: start.base)
+    return lineage[i - 1].epoch if i else None
 
 
 def pruned(lineage: Sequence[Start], begin: int) -> list[Start]:

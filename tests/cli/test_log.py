@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from cdpd.config.data_folder import stream_folder
-from cdpd.log.frame import HAS_HOLES, Codec, Header, crc32c, encode_header
+from cdpd.event import Position
+from cdpd.log.files import OsFiles
+from cdpd.log.frame import HAS_HOLES, Codec, Cursor, Header, crc32c, encode_header
+from cdpd.log.lock import take_lock
 from cdpd.log.mark import NAME, Mark
 from cdpd.log.segment import segment_path
+from cdpd.log.stream import StreamOptions, open_stream
+from tests.clock import FakeClock
 from tests.stored import AT_MS, encoded, event, received, store, store_all
 
 from .conftest import Cdpd
@@ -90,8 +96,9 @@ def test_a_place_that_is_none_is_told_with_the_forms(cdpd: Cdpd, tmp_path: Path,
 def test_cat_skips_deleted_events_and_keeps_the_offsets(cdpd: Cdpd, tmp_path: Path) -> None:
     folder = stream_folder(tmp_path, "events")
     folder.mkdir(parents=True)
-    body = Codec().compress(b"\n".join([*encoded([event(0)]), b"", *encoded([event(2)])]) + b"\n")
-    header = Header(0, 3, len(body), 1 << 20, crc32c(body), AT_MS, AT_MS, 1, 1, flags=HAS_HOLES)
+    content = b"\n".join([*encoded([event(0)]), b"", *encoded([event(2)])]) + b"\n"
+    body = Codec().compress(content)
+    header = Header(0, 3, len(body), len(content), crc32c(body), AT_MS, AT_MS, 1, 1, flags=HAS_HOLES)
     frame = encode_header(header) + body
     segment_path(folder, 0).write_bytes(frame)
     head = int.from_bytes(encode_header(header)[-4:], "little")
@@ -190,3 +197,77 @@ def test_a_log_of_a_newer_cdpd_is_told(cdpd: Cdpd, tmp_path: Path) -> None:
         assert ran.code == 1, command
         assert "install a newer cdpd" in ran.err
         assert "Traceback" not in ran.err
+
+
+def test_verify_in_json_and_of_a_range(cdpd: Cdpd, tmp_path: Path) -> None:
+    folder = store(tmp_path, "events", map(event, range(9)), a_segment=3)
+    first, second = sorted(folder.glob("*.zst"))[:2]
+    flip(second)
+    ran = cdpd("log", "verify", "events", "--json", "--data-dir", tmp_path)
+    assert ran.code == 1
+    answer = json.loads(ran.out)["events"]
+    (finding,) = answer["findings"]
+    assert (answer["lines"], answer["holes"], answer["set_aside"]) == (8, 0, 0)
+    assert (finding["kind"], finding["path"], finding["lost"]) == ("damage", str(second), 1)
+    assert finding["byte"] < finding["byte_end"] <= second.stat().st_size
+    assert cdpd("log", "verify", "events", "--to", "3", "--data-dir", tmp_path).code == 0
+    assert cdpd("log", "verify", "events", "--from", "6", "--data-dir", tmp_path).code == 0
+    assert cdpd("log", "verify", "events", "--from", "5", "--data-dir", tmp_path).code == 1
+    early = f"2026-01-31T12:00:0{4}Z"
+    assert cdpd("log", "verify", "events", "--to", early, "--data-dir", tmp_path).code == 1
+    assert first.exists()
+
+
+def test_verify_compares_the_streams_with_each_other(cdpd: Cdpd, tmp_path: Path) -> None:
+    async def write() -> None:
+        for name, cursor in (("received", None), ("discarded", None), ("events", Cursor(Position(1, 77), 0))):
+            async with open_stream(
+                stream_folder(tmp_path, name), clock=FakeClock(), options=StreamOptions(), report=pytest.fail
+            ) as stream:
+                await stream.append(encoded([received(1)]), config_id=1, cursor=cursor)
+
+    asyncio.run(write())
+    ran = cdpd("log", "verify", "--data-dir", tmp_path)
+    assert ran.code == 1
+    assert "events: " in ran.lines[-1]
+    assert "is not of that stream" in ran.lines[-1]
+    assert cdpd("log", "verify", "events", "--data-dir", tmp_path).code == 0
+
+
+def test_repair_says_what_was_lost_and_everything_else_is_read_again(cdpd: Cdpd, tmp_path: Path) -> None:
+    store_all(tmp_path)
+    folder = store(tmp_path, "events", map(event, range(3, 12)), a_segment=3)
+    path = sorted(folder.glob("*.zst"))[1]
+    flip(path)
+    before = cdpd("log", "cat", "events", "--data-dir", tmp_path)
+    assert before.code == 1
+    dry = cdpd("log", "repair", "--dry-run", "--data-dir", tmp_path)
+    assert dry.code == 0
+    assert dry.lines[:2] == ["received: nothing to repair", dry.lines[1]]
+    assert "  would be lost: 1 line, offsets 4 to 4, stored at 2026-01-31T12:00:02" in dry.out
+    assert cdpd("log", "verify", "events", "--data-dir", tmp_path).code == 1
+    ran = cdpd("log", "repair", "--data-dir", tmp_path)
+    assert ran.code == 0
+    assert ran.out == dry.out.replace("would be kept", "are kept").replace("would be ", "")
+    kept = next(folder.glob("*.damaged"))
+    assert f"the damaged bytes are kept: {kept}" in ran.out
+    assert ids(cdpd("log", "cat", "events", "--data-dir", tmp_path).lines) == [
+        f"m{n}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 10, 11)
+    ]
+    whole = cdpd("log", "verify", "events", "--data-dir", tmp_path)
+    assert (
+        whole.out
+        == "events: whole, 11 lines, 1 of them deleted or lost; 1 file set aside (*.cut, *.damaged)\n"
+    )
+
+
+def test_repair_leaves_a_stream_that_somebody_writes_alone(cdpd: Cdpd, tmp_path: Path) -> None:
+    store_all(tmp_path)
+    lock = take_lock(OsFiles(), stream_folder(tmp_path, "received"))
+    try:
+        ran = cdpd("log", "repair", "events", "--data-dir", tmp_path)
+    finally:
+        lock.close()
+    assert ran.code == 2
+    assert "is writing this stream" in ran.err
+    assert "needs the daemon stopped" in ran.err

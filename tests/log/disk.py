@@ -242,6 +242,12 @@ class Disk:
         while self.name_ops and self.name_ops[0].sure:
             self.name_ops.pop(0).apply(self.durable)
 
+    def mode(self, path: Path) -> int:
+        return 0o600
+
+    def make_private(self, path: Path) -> None:
+        pass
+
     def boot_id(self) -> bytes:
         return self.boot.to_bytes(16, "big")
 

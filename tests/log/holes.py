@@ -37,5 +37,6 @@ def make_holes(segment: Path, offsets: set[int]) -> None:
     finally:
         file.close()
     segment.with_suffix(".tmp").write_bytes(out)
+    segment.with_suffix(".tmp").chmod(0o600)
     segment.with_suffix(".tmp").replace(segment)
     segment.with_name(segment.name.replace(".ndjson.zst", ".idx")).unlink(missing_ok=True)

@@ -115,7 +115,7 @@ async def test_damage_is_named_and_stops_readers(
     assert found == lines(offset), "what is good before it is served"
     assert damage is not None
     assert (damage.at, damage.offset) == (at, offset)
-    findings = list(StreamFolder(folder).verify())
+    findings = [str(finding) for finding in StreamFolder(folder).verify()]
     assert len(findings) == 1
     assert f"byte {at} (offset {offset})" in findings[0]
     assert any(part in findings[0] for part in reason.split("|")), findings[0]
@@ -160,7 +160,7 @@ async def test_a_stream_whose_files_are_all_gone_does_not_give_offsets_out_again
 
 async def test_a_lost_mark_is_made_again(folder: Path, opened: Opened) -> None:
     (folder / "mark").unlink()
-    assert list(StreamFolder(folder).verify()) == [
+    assert [str(finding) for finding in StreamFolder(folder).verify()] == [
         f"{folder / 'mark'}: missing or not whole; the daemon's next start makes it again"
     ]
     async with opened():

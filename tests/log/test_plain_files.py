@@ -22,7 +22,7 @@ async def sealed(opened: Opened, tmp_path: Path) -> Path:
     """A stream `events` of three segments and 30 lines; some frames have none, some lines are gone."""
     async with opened("events", segment_bytes=600) as stream:
         for i in range(10):
-            await stream.append(lines(3, 3 * i), config_id=1, cursor=Cursor(Position(3 * i + 3, 7), 0))
+            await stream.append(lines(3, 3 * i), config_id=1, cursor=Cursor(Position(3 * i + 3, 7), i))
             await stream.append([], config_id=1, cursor=Cursor(Position(3 * i + 3, 7), i))
     folder = tmp_path / "events"
     segments = sorted(folder.glob("*.zst"))
