@@ -153,7 +153,7 @@ class Daemon:
                     self._notifier,
                     streams=self._streams.all(),
                     pipeline=self._pipeline.status,
-                    status=lambda: status_line(self._listeners, self._pipeline, self._delivery),
+                    status=self._status_line,
                     clock=self._clock,
                     log=self._log,
                 )
@@ -277,7 +277,7 @@ class Daemon:
             self._log.info("started", listen=[str(place) for place in bound], data=str(self.loaded.data_dir))
             sys.stdout.write(banner(self.loaded, bound))
             sys.stdout.flush()
-            self._notifier.ready()
+            self._notifier.ready(self._status_line())
             if self._reload_due:
                 await self._reload_on_signal()
             await self._stop.wait()
@@ -285,6 +285,9 @@ class Daemon:
             async with self._reloading:
                 pass  # a reload that is under way is finished first
             self._log.info("stopping: finishing the requests that are being answered")
+
+    def _status_line(self) -> str:
+        return status_line(self._listeners, self._pipeline, self._delivery)
 
     async def _stop_chains(self) -> None:
         await self._chains.shutdown()  # of those that a reload has brought, not those of the start

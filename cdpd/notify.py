@@ -38,10 +38,10 @@ class Notifier:
         """Whether somebody hears us."""
         return self._address is not None
 
-    def ready(self) -> None:
-        """The start, or a reload, is over."""
-        self._ready = True
-        self._send("READY=1")
+    def ready(self, status: str) -> None:
+        """The start is over; with the first line of `status`."""
+        self._ready, self._told = True, status
+        self._send("READY=1", f"STATUS={status}")
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
@@ -64,9 +64,9 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`; the same as before is not sent again."""
+        """One line for `systemctl status`; the same as before is not sent again, nor any before `ready`."""
         text = " ".join(text.split())
-        if text != self._told:
+        if self._ready and text != self._told:
             self._told = text
             self._send(f"STATUS={text}")
 

@@ -170,7 +170,7 @@ def _checked(name: str, chain: bytes, key_name: str, key: bytes) -> CertificateF
         server_context(files)
     except ssl.SSLError as error:
         reason = error.reason or "damaged"
-        if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
             raise _Wrong("key", f"{key_name} is not the key of the certificate {name}") from None
         if reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"):
             raise _Wrong("certificate", f"{name}: its key or its digest is too weak for OpenSSL") from None
