@@ -42,7 +42,7 @@ def checked(folder: Path, text: str) -> list[str]:
         (GOOD_TOKEN, None),
         ('token = "abc"', "2:9: metrics.token: a token this short can be guessed"),
         ('token = " "', "2:9: metrics.token: the token is empty"),
-        ("token = 7", "2:9: metrics.token: expected a secret"),
+        ("token = 7", "2:9: metrics.token: this is a secret: write"),
         ("tokn = 7", "2:1: metrics.tokn: unknown key"),
     ],
 )
