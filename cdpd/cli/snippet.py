@@ -29,7 +29,7 @@ _URL: Final = re.compile(r"https?://(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*)|\[[0-9A-F
         "cdpd snippet website --sdk browser --host https://cdp.example.com > head.html",
         "cdpd snippet --list",
         more="The host is --host, else [http] public_url, else the address that the daemon listens on, which is "
-        "good on this machine only. The key is the last of the source's write_keys (add new ones at the end). "
+        "good on this machine only. The key is the first of the source's write_keys: put a new one there. "
         "Reads the configuration; no daemon needs to run.",
     )
 )
@@ -122,7 +122,7 @@ def _source(found: Peek, wanted: str | None) -> str:
 def _key(found: Peek, source: str, wanted: str | None) -> str:
     keys = found.all_keys[source]
     if wanted is None:
-        return keys[-1]
+        return keys[0]
     if wanted not in keys:
         raise CommandError(f"--key: source {source} has no such write key; it has {', '.join(keys)}", USAGE)
     return wanted
@@ -136,7 +136,8 @@ def _host(found: Peek, given: str | None) -> str:
         raise CommandError(f"the daemon listens {where}: say with --host how they do", USAGE)
     if url.startswith("unix:"):
         raise CommandError(
-            f"the daemon listens at {url} only: say how SDKs reach it with --host, or set [http] public_url", USAGE
+            f"the daemon listens at {url} only: say how SDKs reach it with --host, or set [http] public_url",
+            USAGE,
         )
     if not _URL.fullmatch(url):
         what = "[http] public_url" if given is None else "--host"

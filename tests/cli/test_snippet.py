@@ -20,7 +20,7 @@ public_url = "https://cdp.example.com/"
 analytics_js = "umd"
 
 [sources.website]
-write_keys = ["wk_website_old", "wk_website_new"]
+write_keys = ["wk_website_new", "wk_website_old"]
 """
 APP = '\n[sources.app]\nwrite_keys = ["wk_app_4f1c"]\nenabled = false\n'
 AWKWARD = "a\"b'c\\d$e</script>`f`#{g}%h&i"
@@ -30,7 +30,7 @@ def write(text: str = CONFIG) -> None:
     Path("cdpd.toml").write_text(text)
 
 
-def test_every_sdk_is_shown_with_the_public_url_and_the_newest_key(cdpd: Cdpd) -> None:
+def test_every_sdk_is_shown_with_the_public_url_and_the_first_key(cdpd: Cdpd) -> None:
     write()
     ran = cdpd("snippet")
     assert (ran.code, ran.err) == (0, "")
@@ -110,7 +110,7 @@ def test_the_development_daemons_key_is_used_where_there_is_no_configuration(
         (["webste"], "there is no source 'webste'; did you mean \"website\"?"),
         (["x"], "there is no source 'x'; sources: website, app"),
         (["website", "--sdk", "pyton"], "there is no 'pyton'; did you mean \"python\"?"),
-        (["website", "--key", "nope"], "source website has no such write key; it has wk_website_old, wk_website_new"),
+        (["website", "--key", "nope"], "source website has no such write key; it has wk_website_new, wk_website_old"),
         (["website", "--host", "cdp.example.com"], "write https://HOST, without a path"),
         (["website", "--host", "https://x.example/v1"], "write https://HOST, without a path"),
         (["website", "--host", "https://x';alert(1)//"], "write https://HOST, without a path"),

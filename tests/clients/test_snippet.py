@@ -36,7 +36,7 @@ public_url = "{public_url}"
 {served}
 
 [sources.website]
-write_keys = ["wk_older", "{KEY}"]
+write_keys = ["{KEY}", "wk_older"]
 """
 
 
