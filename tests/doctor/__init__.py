@@ -1,0 +1,1 @@
+"""Tests of `cdpd doctor`: each check provoked."""
