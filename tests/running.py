@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cdpd.log.folder import StreamFolder
 
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting for something that must happen."""
-_LISTENS = re.compile(r"cdpd listens on (http://\S+?)[,;]")
+_LISTENS = re.compile(r"cdpd listens on (https?://\S+?)[,;]")
 
 
 def key_header(write_key: str) -> dict[str, str]:
@@ -42,6 +43,12 @@ class RunningDaemon:
         self.listen = listen
         self.python = python
         self.url = ""
+        self.launcher: Sequence[str] = ()
+        """A command that starts the daemon's own, which follows."""
+        self.passed: Sequence[int] = ()
+        """Open files that it gets, under the same numbers."""
+        self.environ: Mapping[str, str] = {}
+        """What its environment has besides ours."""
         self.output = ""
         """What it has said on stdout."""
         self._tasks = tasks
@@ -66,7 +73,10 @@ class RunningDaemon:
         self.output = ""
         with (self.folder / "daemon.log").open("a") as log:
             self._process = process = await anyio.open_process(
-                self.command("run", "--listen", self.listen), stderr=log
+                [*self.launcher, *self.command("run", "--listen", self.listen)],
+                stderr=log,
+                pass_fds=self.passed,
+                env={**os.environ, **self.environ},
             )
         assert process.stdout is not None
         started = False
