@@ -31,6 +31,7 @@ from cdpd.delivery.tally import Tally
 from cdpd.delivery.verdict import Verdict, verdict
 from cdpd.delivery.waiting import first_of
 from cdpd.delivery.window import Window
+from cdpd.delivery.wording import for_log
 from cdpd.destinations.contract import BatchLimits, Destination
 from cdpd.destinations.outcome import BadEvent, Misconfigured
 from cdpd.log.errors import LogError
@@ -279,7 +280,7 @@ class Consumer:
         try:
             sent = await send(self._deliver, group.items, group.failures + 1, self._clock, self._mask)
             if sent.fault:
-                self._voice.tell("fault", "the destination itself failed", trouble=sent.fault)
+                self._voice.tell("fault", "the destination itself failed", exception=sent.fault)
             if sent.too_large is not None:
                 self._limits = BatchLimits(self._limits.max_events, max(sent.too_large // 2, 1))
             await self._settle(group, rest, sent)
@@ -301,7 +302,7 @@ class Consumer:
         self._lanes.settle(told.done, told.again)
         self._tally.settled(told, len(parked))
         if parked:
-            reason = parked[0].reason
+            reason = for_log(told.refused[0][1])
             self._voice.tell("parked", "events were refused and parked", events=len(parked), reason=reason)
 
     def _heed(self, group: Group, rest: Group | None, told: Verdict, now: float) -> None:
@@ -323,7 +324,7 @@ class Consumer:
             health.failed(told.tries[0].reason, after, now, random)
         if told.tries:
             self._tally.retried()
-            self._voice.tell("retrying", "events wait and are tried again", problem=told.tries[0].reason)
+            self._voice.tell("retrying", "events wait and are tried again", problem=for_log(told.tries[0]))
         if told.again:
             self._again(group, rest, told.again, after, now)
         if self._recovering and health.state(now) in ("well", "failing"):
@@ -348,7 +349,7 @@ class Consumer:
         self._voice.tell(
             "paused",
             "the destination is paused; it is probed now and then",
-            problem=wrong.reason,
+            problem=for_log(wrong),
             next_probe_in_seconds=MISCONFIGURED_PROBE if wrong.after is None else wrong.after,
         )
 

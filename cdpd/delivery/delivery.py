@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import traceback
 from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -254,14 +253,14 @@ class Delivery:
                             )
                         log.error("the destination cannot read the log and has stopped", problem=slot.problem)
                         return
-                    except Exception as error:  # noqa: BLE001 - a stranger's code must not end its neighbours
+                    except Exception as error:
                         failures += 1
                         slot.problem = mask(_described(error))
                         wait = retry_delay(failures, self._random)
                         log.error(
                             "the destination failed; it is started again",
                             again_in_seconds=round(wait, 1),
-                            trouble=mask(_traceback(error)),
+                            exc_info=error,
                         )
                         await first_of(slot.stopping.wait, partial(self._clock.sleep, wait))
         finally:
@@ -352,7 +351,3 @@ def _single(error: BaseException) -> BaseException:
 def _described(error: Exception) -> str:
     single = _single(error)
     return f"{type(single).__name__}: {single}"
-
-
-def _traceback(error: Exception) -> str:
-    return "".join(traceback.format_exception(_single(error)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from cdpd.destinations.outcome import (
     TryAgain,
 )
 from cdpd.event import Event
-from cdpd.foreign import ends_us
+from cdpd.foreign import ends_us, trace
 from cdpd.section import Section
 
 _KINDS: Final = (Delivered, Skipped, TryAgain, TooLarge, BadEvent, Misconfigured)
@@ -51,7 +50,7 @@ class Sent(Struct):
     outcomes: list[Outcome]
     attempts: list[Attempt] = field(default_factory=list)
     fault: str = ""
-    """Traceback or text where the destination itself is to blame; secrets masked."""
+    """For the log: traceback or text where the destination itself is to blame."""
     too_large: int | None = None
     """Bytes of the smallest batch of several that was too large."""
 
@@ -109,11 +108,11 @@ async def _call(
         if ends_us(error):
             raise
         if isinstance(error, Exception):
-            sent = _raised(error, len(items), mask)
+            sent = _raised(error, len(items))
         else:
             sent = Sent(
                 [TryAgain(f"the destination raised {type(error).__name__}")] * len(items),
-                fault=mask(repr(error)),
+                fault=trace(error),
             )
     else:
         sent = _answered(answer, len(items))
@@ -141,7 +140,7 @@ def _answered(answer: Any, events: int) -> Sent:
     return Sent([TryAgain(text)] * events, fault=text)
 
 
-def _raised(error: Exception, events: int, mask: Mask) -> Sent:
+def _raised(error: Exception, events: int) -> Sent:
     """What an exception out of `deliver` means for all its events."""
     single: BaseException = error
     while isinstance(single, ExceptionGroup) and len(single.exceptions) == 1:
@@ -149,8 +148,7 @@ def _raised(error: Exception, events: int, mask: Mask) -> Sent:
     outcome = failure_of(single)
     if outcome is not None:
         return Sent([outcome] * events)
-    text = "".join(traceback.format_exception(error))
-    return Sent([TryAgain(f"{type(single).__name__}: {single}")] * events, fault=mask(text))
+    return Sent([TryAgain(f"{type(single).__name__}: {single}")] * events, fault=trace(error))
 
 
 def _masked(outcome: Outcome, mask: Mask) -> Outcome:

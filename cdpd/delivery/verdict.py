@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec import Struct, field
 
 from cdpd.delivery.lanes import Item
 from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, Skipped, TooLarge, TryAgain
+
+TOO_LATE: Final = "it was tried for as long as retry_for says: "
+HELD: Final = "a refused event holds the later ones (ordering = strict): "
+"""What stands before a destination's own reason."""
 
 
 class Verdict(Struct):
@@ -37,9 +42,7 @@ def verdict(
     for item, told in zip(items, outcomes, strict=True):
         outcome = told
         if isinstance(outcome, TryAgain) and too_late(item):
-            outcome = BadEvent(
-                f"it was tried for as long as retry_for says: {outcome.reason}", outcome.status
-            )
+            outcome = BadEvent(TOO_LATE + outcome.reason, outcome.status)
         match outcome:
             case Delivered():
                 out.delivered += 1
@@ -50,8 +53,7 @@ def verdict(
             case BadEvent() if strict:
                 out.refused.append((item, outcome))
                 out.again.append(item)
-                reason = f"a refused event holds the later ones (ordering = strict): {outcome.reason}"
-                out.wrong = out.wrong or Misconfigured(reason, outcome.status)
+                out.wrong = out.wrong or Misconfigured(HELD + outcome.reason, outcome.status)
             case BadEvent():
                 out.refused.append((item, outcome))
                 out.done.append(item)

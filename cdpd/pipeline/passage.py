@@ -16,7 +16,7 @@ import anyio
 from cdpd.clock import Clock
 from cdpd.config.model import PipelineConfig
 from cdpd.event import Event, Violation
-from cdpd.foreign import ends_us
+from cdpd.foreign import ends_us, kind
 from cdpd.hookspecs import Discard, Retry
 from cdpd.pipeline.chain import Chain, Chains, Instance
 from cdpd.pipeline.discarded import Ended
@@ -230,7 +230,7 @@ class Passage:
         self.failures[hook.name] += 1
         trace = "".join(traceback.format_exception(error))
         self._end(event, hook.name, HOOK_ERROR, reason, trace=trace)
-        self._watch.warn("a hook failed; the event went to discarded", hook.name, error=reason)
+        self._watch.warn("a hook failed; the event went to discarded", hook.name, error=kind(error))
 
     def _end(
         self, event: Event, by: str, code: str, message: str, record: bool = True, trace: str = ""

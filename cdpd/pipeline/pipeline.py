@@ -20,7 +20,7 @@ from cdpd.clock import Clock
 from cdpd.config.model import PipelineConfig
 from cdpd.control.contract import DiscardedFilter
 from cdpd.event import BEGINNING, Event, Position
-from cdpd.foreign import ends_us
+from cdpd.foreign import ends_us, kind
 from cdpd.log.errors import AppendFailed, LogError
 from cdpd.log.frame import Cursor
 from cdpd.log.reader import Reader, Slice
@@ -212,7 +212,7 @@ class Pipeline:
                         "mend it, then `cdpd reload` or restart",
                         plugin=failures.plugin,
                         failures=failures.failures,
-                        last=failures.last,
+                        last=kind(failures.__cause__),
                     )
                     pause = None
                 else:
@@ -346,8 +346,7 @@ class Pipeline:
                         raise
                     # The events are durable; only the plugin missed it.
                     self._metrics.add(HOOK_FAILURES, hook.name)
-                    reason = f"{type(error).__name__}: {error}"
-                    self._watch.warn("cdpd_committed of a hook failed", hook.name, error=reason)
+                    self._watch.warn("cdpd_committed of a hook failed", hook.name, error=kind(error))
                 self._metrics.add(HOOK_SECONDS, hook.name, n=self._pace.monotonic() - began)
                 if self._pace.due():
                     await self._pace.rest()

@@ -256,7 +256,7 @@ async def test_the_same_trouble_is_told_once_a_minute(tmp_path: Path) -> None:
         await rig.as_time_passes(lambda: rig.clock.elapsed > 600)
     told = [entry for entry in rig.told if entry["event"] == "events wait and are tried again"]
     assert 8 <= len(told) <= 11
-    assert told[0]["problem"] == "it answered 503"
+    assert told[0]["problem"] == "it answered 503 Service Unavailable"
 
 
 # -- outcomes ------------------------------------------------------------------------------------------------
@@ -382,8 +382,9 @@ async def test_a_fault_of_the_destination_is_loud_and_loses_nothing(tmp_path: Pa
         assert told["level"] == "error"
         assert told["destination"] == "d"
         if fault == "raises":
-            assert "Traceback" in told["trouble"]
-            assert "KeyError: 'surprise'" in told["trouble"]
+            assert "Traceback" in told["exception"]
+            assert told["exception"].endswith("\nKeyError"), "its text may quote an event"
+            assert rig.status()["problem"] == "KeyError: 'surprise'"
         assert rig.low() == 0
         faulty[0] = False
         await rig.as_time_passes(lambda: rig.low() == 2, longest=10)
