@@ -19,10 +19,11 @@ from cdpd.delivery.state import StateError
 from cdpd.ingest.handed import take_handed
 from cdpd.ingest.server import ListenError
 from cdpd.log.errors import LogError, StreamLocked
-from cdpd.logs import Threshold, make_log
+from cdpd.logs import Threshold, libraries_tell, make_log
 from cdpd.notify import Notifier
 from cdpd.pipeline.chain import HookError
 from cdpd.process import raise_file_limit
+from cdpd.repeats import Repeats, tell_repeats
 
 _FORESEEN: Final = (
     ListenError,
@@ -48,12 +49,22 @@ def run(options: RunOptions) -> int:
         lines = "\n".join(f"  {problem}" for problem in error.problems)
         return _complain(f"the configuration is wrong:\n{lines}", 2)
     threshold = Threshold(loaded.config.logging.level)
-    log = make_log(loaded.config.logging, sys.stderr, threshold)
-    daemon = Daemon(loaded, options, SystemClock(), log, threshold, Notifier.of(os.environ), handed)
+    clock = SystemClock()
+    repeats = Repeats(clock.monotonic)
+    log = make_log(loaded.config.logging, sys.stderr, threshold, repeats)
+    daemon = Daemon(loaded, options, clock, log, threshold, Notifier.of(os.environ), handed)
+
+    async def whole() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tell_repeats, repeats, clock, log)
+            await daemon.run()
+            tasks.cancel_scope.cancel()
+
     try:
         make_data_folder(loaded.data_dir)
         raise_file_limit()
-        anyio.run(daemon.run, backend_options={"use_uvloop": _has_uvloop()})
+        with libraries_tell(log):
+            anyio.run(whole, backend_options={"use_uvloop": _has_uvloop()})
     except Exception as error:
         first = _first(error)
         if isinstance(first, _FORESEEN):
