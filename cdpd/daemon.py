@@ -18,8 +18,9 @@ from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from cdpd import discovery
-from cdpd.banner import banner
+from cdpd.banner import banner, options_of
 from cdpd.bring.receiving import Receiving
+from cdpd.called import program
 from cdpd.changes import changed, restart_needed
 from cdpd.clock import Clock
 from cdpd.config.data_folder import SOCKET, key_use_file, oauth_db, plugin_folder, state_db
@@ -275,7 +276,8 @@ class Daemon:
             calm_garbage_collector()
             bound = self._listeners.bound
             self._log.info("started", listen=[str(place) for place in bound], data=str(self.loaded.data_dir))
-            sys.stdout.write(banner(self.loaded, bound))
+            same = options_of(self._options.config, self._options.data_dir)
+            sys.stdout.write(banner(self.loaded, bound, program(), same, hints=sys.stdout.isatty()))
             sys.stdout.flush()
             self._notifier.ready(self._status_line())
             if self._reload_due:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import anyio
 
 from cdpd.clock import SystemClock
-from cdpd.config.data_folder import make_data_folder
-from cdpd.config.load import load
+from cdpd.config.address import listens
+from cdpd.config.data_folder import SOCKET, data_folder, make_data_folder
+from cdpd.config.files import find_file
+from cdpd.config.load import LoadedConfig, load
+from cdpd.config.model import HttpConfig
 from cdpd.config.problem import ConfigError
+from cdpd.control.client import ControlClient, ControlRefused, NoAnswer, NotRunning
 from cdpd.control.server import ControlInUse
 from cdpd.daemon import Daemon, RunOptions
 from cdpd.delivery.delivery import DestinationError
 from cdpd.delivery.state import StateError
 from cdpd.ingest.handed import take_handed
 from cdpd.ingest.server import ListenError
+from cdpd.ingest.sockets import check_free
 from cdpd.log.errors import LogError, StreamLocked
 from cdpd.logs import Threshold, libraries_tell, make_log
 from cdpd.notify import Notifier
@@ -42,7 +49,7 @@ def run(options: RunOptions) -> int:
     """Run the daemon until a signal stops it; the exit code (cdpd/cli/exits.py)."""
     try:
         handed = take_handed(os.environ)
-        loaded = load(options.config, options.data_dir, development=True)
+        loaded = _load(options, bool(handed))
     except ListenError as error:
         return _complain(str(error), 1)
     except ConfigError as error:
@@ -77,6 +84,39 @@ def run(options: RunOptions) -> int:
             )
         raise
     return 0 if daemon.asked_to_stop else _complain("ended, though nobody asked it to; its log says why", 1)
+
+
+def _load(options: RunOptions, handed: bool) -> LoadedConfig:
+    """The configuration, once it is known that it can be listened where it says.
+
+    A daemon that could not serve must not leave a data folder, or destinations that begin where it failed. Raises
+    ConfigError, ListenError.
+    """
+
+    def check(listen: str | Sequence[str], data_dir: Path) -> None:
+        # Where a daemon runs on that folder already, its lock is what is to be told.
+        if not handed and not _is_served(data_dir):
+            check_free(listens(options.listen or listen))
+
+    development = find_file(options.config, Path()) is None
+    if development:  # loading makes the data folder then
+        check(HttpConfig().listen, data_folder(options.data_dir, None, None, os.environ))
+    loaded = load(options.config, options.data_dir, development=True)
+    if not development:
+        check(loaded.config.http.listen, loaded.data_dir)
+    return loaded
+
+
+def _is_served(data_dir: Path) -> bool:
+    try:
+        ControlClient(data_dir / SOCKET, timeout=1.0).status()
+    except NoAnswer:
+        return True
+    except (NotRunning, OSError):
+        return False
+    except ControlRefused:
+        pass
+    return True
 
 
 def _has_uvloop() -> bool:

@@ -43,6 +43,10 @@ async def ask(daemon: RunningDaemon, method: str, *arguments: object) -> dict[st
     return await anyio.to_thread.run_sync(lambda: getattr(client, method)(*arguments))
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def start_failing(*arguments: str, cwd: Path) -> tuple[int, str]:
     """Run `cdpd run`, which must end by itself with an error."""
     done = subprocess.run(
@@ -175,6 +179,35 @@ async def test_a_taken_port_is_a_clear_error_that_names_the_way_out(tmp_path: Pa
     assert f"127.0.0.1:{port}" in said
     assert "--listen" in said
     assert "Traceback" not in said
+    assert "new destination" not in said
+    assert names_in(tmp_path) == [], "a daemon that never ran leaves nothing behind"
+
+
+async def test_a_second_daemon_of_the_same_configuration_is_told_of_the_first_not_of_its_address(
+    tmp_path: Path,
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    async with running(tmp_path, CONFIG.format(folder=tmp_path), listen=listen) as daemon:
+        arguments = ("--config", str(daemon.config), "--data-dir", str(daemon.data), "--listen", listen)
+        code, said = await anyio.to_thread.run_sync(lambda: start_failing(*arguments, cwd=tmp_path))
+        assert code == 1
+        assert f"pid {daemon.pid}" in said
+
+
+async def test_a_taken_address_of_the_configuration_is_found_before_anything_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        (tmp_path / "cdpd.toml").write_text(
+            f'[http]\nlisten = ["127.0.0.1:0", "unix:{path}"]\n' + CONFIG.format(folder=tmp_path)
+        )
+        code, said = await anyio.to_thread.run_sync(lambda: start_failing(cwd=tmp_path))
+    assert code == 1
+    assert said.startswith(f"cdpd: cannot listen on unix:{path}: the address is in use")
+    assert names_in(tmp_path) == ["cdpd.toml", "http.sock"]
 
 
 async def test_a_wrong_configuration_stops_the_start_with_every_mistake_and_its_place(tmp_path: Path) -> None:

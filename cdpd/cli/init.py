@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cdpd.called import program
 from cdpd.cli.exits import CommandError
 from cdpd.cli.options import examples, new_app
 from cdpd.config.data_folder import new_write_key
@@ -38,4 +39,5 @@ def init(
         raise CommandError(f"cannot write {file}: {(error.strerror or str(error)).lower()}") from None
     option = "" if file == Path("cdpd.toml") else f" --config {file}"
     print(f"wrote {file}, with the write key {write_key}")
-    print(f"next: cdpd check{option}\n      cdpd run{option}")
+    cdpd = program()
+    print(f"next: {cdpd} check{option}\n      {cdpd} run{option}")

@@ -17,6 +17,7 @@ from cdpd.cli.output import columns, print_json, size_text
 from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
 from cdpd.config.data_folder import STREAMS
 from cdpd.lines import look_into
+from cdpd.log.folder import SegmentInfo, StreamFolder
 from cdpd.log.reader import Frame, Reader
 from cdpd.timestamp import format_time
 
@@ -74,16 +75,18 @@ def _frames(reader: Reader) -> Iterator[Frame]:
         reader.close()
 
 
-@app.command(epilog=examples("cdpd log ls", "cdpd log ls events --json"))
+@app.command(epilog=examples("cdpd log ls", "cdpd log ls events --from 7d --json"))
 def ls(
     streams: StreamsArgument = None,
+    start: FromOption = None,
+    to: ToOption = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the segments, the files that a stream is made of."""
+    """List the segments, the files that a stream is made of; with --from and --to those that hold any of it."""
     data = peek_or_stop(config, data_dir).data_dir
-    found = {name: open_stream(data, name).segments() for name in streams or STREAMS}
+    found = {name: _segments(open_stream(data, name), start, to) for name in streams or STREAMS}
     if json:
         print_json(
             {
@@ -107,7 +110,21 @@ def ls(
         for segment in segments
     ]  # fmt: skip
     header = ("stream", "from", "to", "size", "first", "last", "", "file")
-    print(columns(rows, header) if rows else "nothing is stored yet", end="" if rows else "\n")
+    nothing = "nothing is stored there" if start or to else "nothing is stored yet"
+    print(columns(rows, header) if rows else nothing, end="" if rows else "\n")
+
+
+def _segments(folder: StreamFolder, start: str | None, to: str | None) -> list[SegmentInfo]:
+    """Those with a line in [start, to), as far as the log times of their first and last line tell."""
+    now_ms = time.time_ns() // 1_000_000
+    first = None if start is None else parse_place(start, folder, now_ms)
+    last = None if to is None else parse_place(to, folder, now_ms)
+
+    def within(segment: SegmentInfo) -> bool:
+        begun = first is None or first.reached(segment.end - 1, lambda: segment.last_ms)
+        return begun and not (last and last.reached(segment.base, lambda: segment.first_ms))
+
+    return [segment for segment in folder.segments() if within(segment)]
 
 
 app.command(

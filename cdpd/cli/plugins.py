@@ -135,13 +135,14 @@ def _shown(plugin: Plugin) -> str:
     return "\n".join(lines)
 
 
-def _explained(shown: Iterable[Option]) -> list[str]:
+def _explained(shown: Iterable[Option], indent: str = "") -> list[str]:
     lines = []
     for option in shown:
         default = (
             "needed" if option.required else f"default {option.default}" if option.default else "optional"
         )
-        lines.append(f"{option.name}  ({option.type}; {default})")
+        lines.append(f"{indent}{option.name}  ({option.type}; {default})")
         if option.doc:
-            lines.append(f"    {option.doc}")
+            lines.append(f"{indent}    {option.doc}")
+        lines += _explained(option.inner, f"{indent}    ")
     return lines

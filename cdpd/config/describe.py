@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 import typing
+from collections.abc import Iterator
 from datetime import date, datetime, time
 from typing import Any
 
@@ -15,7 +16,7 @@ from msgspec import NODEFAULT, Struct
 from cdpd.config.shape import expected, found
 
 
-class Option(Struct, frozen=True):
+class Option(Struct, frozen=True, omit_defaults=True):
     """One option of a Config."""
 
     name: str
@@ -25,11 +26,14 @@ class Option(Struct, frozen=True):
     default: str
     """As it would be written in TOML; "" where required or where there is none."""
     doc: str
+    inner: list[Option] = []
+    """Of an option that is a table, or a list of tables: the keys of it."""
 
 
-def options(config: type[Struct]) -> list[Option]:
+def options(config: type[Struct], _around: tuple[type, ...] = ()) -> list[Option]:
     """Every option, those of base classes first, as the struct has them."""
     docs = field_docs(config)
+    tables = inner_structs(config)
     out = []
     for field in msgspec.structs.fields(config):
         default: Any = field.default
@@ -42,9 +46,14 @@ def options(config: type[Struct]) -> list[Option]:
                 required=field.required,
                 default="" if field.required or default is None else toml_text(default),
                 doc=docs.get(field.name, ""),
+                inner=_inner(tables.get(field.encode_name), (*_around, config)),
             )
         )
     return out
+
+
+def _inner(table: type[Struct] | None, around: tuple[type, ...]) -> list[Option]:
+    return [] if table is None or table in around else options(table, around)
 
 
 def field_docs(config: type) -> dict[str, str]:
@@ -72,13 +81,19 @@ def first_line(doc: str | None) -> str:
 
 
 def inner_structs(config: type[Struct]) -> dict[str, type[Struct]]:
-    """Field → the struct that its value is one of (unions with None included)."""
+    """Field → the struct that its value is one of, or a list or a table of (unions with None included)."""
     inner = {}
     for field in msgspec.structs.fields(config):
-        for kind in (field.type, *typing.get_args(field.type)):
+        for kind in _parts(field.type):
             if isinstance(kind, type) and issubclass(kind, Struct):
                 inner[field.encode_name] = kind
     return inner
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    yield kind
+    for part in typing.get_args(kind):
+        yield from _parts(part)
 
 
 def toml_text(value: object) -> str:

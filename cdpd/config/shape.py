@@ -166,7 +166,11 @@ def _words(wanted: Any) -> str:
         return _listed([found(choice) for choice in get_args(wanted)])
     if origin in (list, tuple, set, frozenset):
         inner = _bare(get_args(wanted)[0]) if get_args(wanted) else Any
+        if get_origin(inner) is Literal:
+            return f"a list of {expected(inner)}"
         plural = {str: "strings", int: "whole numbers", float: "numbers"}.get(inner, "values")
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            plural = "tables"
         return f"a list of {plural}"
     if origin is dict or wanted is dict or (isinstance(wanted, type) and issubclass(wanted, Struct)):
         return "a table"

@@ -68,6 +68,20 @@ def bind_all(listen: Sequence[Listen], unix_mode: int) -> list[Listening]:
     return bound
 
 
+def check_free(listen: Sequence[Listen]) -> None:
+    """Could these be bound now? Raises ListenError (AddressInUse), and leaves nothing behind."""
+    for address in listen:
+        if address.path:
+            try:
+                taken = Path(address.path).is_socket() and _answers(Path(address.path))
+            except OSError as error:
+                raise ListenError(address, _reason(address, error)) from None
+            if taken:
+                raise AddressInUse(address)
+        elif address.port:
+            bind_tcp(address).close()
+
+
 def bind_tcp(listen: Listen) -> Listening:
     """A socket for each address of the host, all on one port. Raises ListenError."""
     try:

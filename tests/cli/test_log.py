@@ -158,6 +158,31 @@ def test_ls_lists_the_segments_of_every_stream(cdpd: Cdpd, tmp_path: Path) -> No
     assert [segment["sealed"] for segment in found["events"]] == [True] * (len(found["events"]) - 1) + [False]
 
 
+@pytest.mark.parametrize(
+    ("options", "bases"),
+    [
+        ((), [0, 2, 4]),
+        (("--from", "3"), [2, 4]),
+        (("--from", "4"), [4]),
+        (("--to", "4"), [0, 2]),
+        (("--from", "1", "--to", "2"), [0]),
+        (("--from", "2026-01-31T12:00:02Z"), [2, 4]),
+        (("--from", "2026-01-31T12:00:02Z", "--to", "2026-01-31T12:00:04Z"), [2]),
+        (("--to", "beginning"), []),
+        (("--from", "now"), []),
+    ],
+)
+def test_ls_lists_the_segments_that_hold_what_was_asked_for(
+    cdpd: Cdpd, tmp_path: Path, options: tuple[str, ...], bases: list[int]
+) -> None:
+    store(tmp_path, "events", map(event, range(6)), a_segment=2)
+    ran = cdpd("log", "ls", "events", "--json", *options, "--data-dir", tmp_path)
+    assert [segment["base"] for segment in ran.json["events"]] == bases
+    if not bases:
+        shown = cdpd("log", "ls", "events", *options, "--data-dir", tmp_path)
+        assert shown.out == "nothing is stored there\n"
+
+
 def test_ls_of_streams_without_a_line_says_so(cdpd: Cdpd, tmp_path: Path) -> None:
     store(tmp_path, "events", [])
     assert cdpd("log", "ls", "events", "--data-dir", tmp_path).out == "nothing is stored yet\n"

@@ -127,6 +127,27 @@ def test_show_tells_each_option_with_type_default_and_meaning(cdpd: Cdpd, geo: P
     assert 'from  (a string; default "now")' in destination
 
 
+def test_show_tells_the_keys_of_tables_too(cdpd: Cdpd) -> None:
+    lines = cdpd("plugins", "show", "drop").lines
+    at = lines.index("rules  (a list of tables; default [])")
+    assert lines[at + 2] == "    source  (a string or a list of strings; optional)"
+    assert lines[at + 3].startswith("        Names of sources; ")
+    lines = cdpd("plugins", "show", "null").lines
+    assert (
+        lines[lines.index("batch  (a table; optional)") + 2]
+        == "    max_events  (a whole number; default 500)"
+    )
+    (drop,) = cdpd("plugins", "show", "drop", "--json").json["plugins"]
+    assert [option["name"] for option in drop["options"][0]["inner"]] == ["source", "type", "event", "name"]
+
+
+def test_show_tells_the_choices_in_a_list(cdpd: Cdpd) -> None:
+    assert any(
+        line.startswith('fields  (a list of "location", "timezone" or "network"; ')
+        for line in cdpd("plugins", "show", "geo").lines
+    )
+
+
 def test_show_of_what_is_not_installed_suggests(cdpd: Cdpd, geo: Path) -> None:
     ran = cdpd("plugins", "show", "xyz")
     assert ran.code == 1
