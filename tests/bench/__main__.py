@@ -1,21 +1,36 @@
-"""All benchmarks: `python -m tests.bench [NAME]`; names: daemon, delivery, ingest, pipeline."""
+"""All benchmarks: `python -m tests.bench [NAME] [--short] [--json]`.
+
+They start what they need, each server on the first core and what sends on the second where there are two. Figures swing
+from run to run: compare the ratios to the bare server of the same round. CDPD_BENCH_DIR names the disk to write to.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
+from typing import Final
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+NAMES: Final = {
+    "ingest": "how much ingest takes, beside a bare aiohttp server",
+    "steady": "how much the whole daemon keeps up with",
+    "latency": "how soon an event is delivered, and an answer under a backlog",
+    "size": "disk, memory, start",
+    "pipeline": "the hook chain alone",
+    "delivery": "destinations alone",
+    "roles": "one process or several",
+}
 
 
 def main() -> None:
-    asked = sys.argv[1:2] or NAMES
-    if asked[0] not in NAMES:
-        raise SystemExit(f"there is no benchmark {asked[0]!r}: {', '.join(NAMES)}")
-    sys.argv = [sys.argv[0], *sys.argv[2:]]
-    for name in asked:
-        print(f"-- {name}", flush=True)
+    asked = [name for name in sys.argv[1:] if not name.startswith("-")]
+    unknown = [name for name in asked if name not in NAMES]
+    if unknown or "--help" in sys.argv:
+        listed = "\n".join(f"  {name:<10}{text}" for name, text in NAMES.items())
+        raise SystemExit(f"usage: python -m tests.bench [NAME] [--short] [--json]\n{listed}")
+    sys.argv = [sys.argv[0], *(word for word in sys.argv[1:] if word not in asked)]
+    for name in asked or ["ingest", "steady", "latency", "size"]:
+        if "--json" not in sys.argv:
+            print(f"-- {name}", flush=True)
         importlib.import_module(f"tests.bench.{name}").main()
 
 
