@@ -1,4 +1,4 @@
-"""What is observed of the daemon as a whole: its loop's lag, its reloads, its appends; and where that is shown."""
+"""What is observed of the daemon as a whole: its loop's lag and its reloads; and where that is shown."""
 
 from __future__ import annotations
 
@@ -10,29 +10,21 @@ import structlog
 from cdpd import metrics as names
 from cdpd.clock import Clock
 from cdpd.config.load import LoadedConfig
-from cdpd.delivery.delivery import Delivery
-from cdpd.ingest.ingest import Ingest
 from cdpd.metrics import Metrics
-from cdpd.pipeline.pipeline import Pipeline
-from cdpd.scrape.gauges import Load, Parts
+from cdpd.scrape.gauges import Parts
 from cdpd.scrape.listener import PATH, serve_metrics
 from cdpd.scrape.loop_lag import sample_loop_lag
 from cdpd.scrape.scrape import Scrape
-from cdpd.streams import Streams
 
 
 class Observation:
-    """The daemon's. `loaded` and `ingest` are those of the moment."""
+    """Of a process of the daemon. `loaded` gives the configuration of the moment."""
 
     def __init__(
         self,
         *,
         loaded: Callable[[], LoadedConfig],
-        streams: Streams,
-        pipeline: Pipeline,
-        delivery: Delivery,
-        ingest: Callable[[], Ingest],
-        ready: Callable[[], bool],
+        parts: Parts,
         clock: Clock,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
@@ -41,20 +33,6 @@ class Observation:
         self._clock = clock
         self._metrics = metrics
         self._log = log
-
-        def load() -> Load:
-            busy = ingest()
-            limit = loaded().config.http.max_in_flight_bytes
-            return Load(len(busy.watch.connections), busy.active, busy.in_flight_bytes, limit)
-
-        parts = Parts(
-            streams=streams.all(),
-            pipeline=pipeline.status,
-            destinations=delivery.status,
-            load=load,
-            ready=ready,
-            sources=lambda: list(loaded().config.sources),
-        )
         self.scrape = Scrape(metrics, parts, loaded().data_dir, lambda: loaded().config.metrics)
         """The page at /metrics."""
         self._applied()
@@ -70,10 +48,6 @@ class Observation:
             if bound is not None:
                 self._log.info("metrics are served", at=bound.url + ("" if bound.path else PATH))
             yield
-
-    def appended(self, began: float) -> None:
-        """The events of a request, whose append began at `began` (monotonic), are durable."""
-        self._metrics.observe(names.APPEND_SECONDS, self._clock.monotonic() - began)
 
     @contextmanager
     def reload(self) -> Iterator[None]:

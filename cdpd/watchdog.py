@@ -68,7 +68,7 @@ async def watch_over(
     notifier: Notifier,
     *,
     streams: Sequence[Written],
-    pipeline: Callable[[], Mapping[str, Any]],
+    pipeline: Callable[[], Mapping[str, Any]] | None,
     status: Callable[[], str],
     clock: Clock,
     log: structlog.typing.FilteringBoundLogger,
@@ -76,10 +76,9 @@ async def watch_over(
     """Until cancelled: tell the manager that all is well, three times within its watchdog, and one line of status."""
     if not notifier.listens:
         return
-    checks = (
-        writes_hang(streams, clock, notifier.watchdog or math.inf),
-        pipeline_stalls(pipeline, clock),
-    )
+    checks = [writes_hang(streams, clock, notifier.watchdog or math.inf)]
+    if pipeline is not None:
+        checks.append(pipeline_stalls(pipeline, clock))
     every = EVERY if notifier.watchdog is None else notifier.watchdog / 3
     silent = False
     while True:

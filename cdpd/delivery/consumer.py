@@ -35,7 +35,7 @@ from cdpd.delivery.wording import for_log
 from cdpd.destinations.contract import BatchLimits, Destination
 from cdpd.destinations.outcome import BadEvent, Misconfigured
 from cdpd.log.errors import LogError
-from cdpd.log.stream import Stream
+from cdpd.log.readable import ReadableStream
 from cdpd.metrics import Metrics
 from cdpd.secret import secrets_in
 from cdpd.timestamp import format_time
@@ -49,7 +49,7 @@ _MUCH: Final = 10_000
 class Wiring(Struct, frozen=True):
     """What a consumer is given from outside."""
 
-    events: Stream
+    events: ReadableStream
     state: StateDb
     clock: Clock
     metrics: Metrics

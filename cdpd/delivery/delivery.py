@@ -33,7 +33,7 @@ from cdpd.destinations.contract import Destination, DestinationConfig, Destinati
 from cdpd.event import BEGINNING, Position
 from cdpd.log.errors import InvalidCursor, LogError
 from cdpd.log.folder import StreamFolder
-from cdpd.log.stream import Stream
+from cdpd.log.readable import ReadableStream
 from cdpd.metrics import Metrics
 from cdpd.secret import secrets_in
 from cdpd.timestamp import parse_time
@@ -75,7 +75,7 @@ class Delivery:
     def __init__(
         self,
         *,
-        events: Stream,
+        events: ReadableStream,
         state: StateDb,
         catalogue: Catalogue,
         data_dir: Path,
@@ -322,7 +322,7 @@ class Delivery:
         await all_ended()
 
 
-def _at_time(events: Stream, ms: int) -> Position:
+def _at_time(events: ReadableStream, ms: int) -> Position:
     """Before the first events of that log time; the stream's own index is only near it."""
     reader = events.reader(StreamFolder(events.folder).at_time(ms))
     try:

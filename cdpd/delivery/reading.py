@@ -15,8 +15,8 @@ from cdpd.delivery.lanes import Item, Lanes
 from cdpd.delivery.route import NotAnEvent, Router
 from cdpd.delivery.window import Window
 from cdpd.event import Position
+from cdpd.log.readable import ReadableStream
 from cdpd.log.reader import Frame, Reader, Slice
-from cdpd.log.stream import Stream
 from cdpd.metrics import Metrics
 
 MOST_SPREAD: Final = 20_000
@@ -43,7 +43,7 @@ class Intake:
         self,
         *,
         name: str,
-        events: Stream,
+        events: ReadableStream,
         reader: Reader,
         router: Router,
         window: Window,

@@ -18,11 +18,11 @@ import structlog
 
 from cdpd.clock import Clock
 from cdpd.config.model import PipelineConfig
-from cdpd.control.contract import DiscardedFilter
 from cdpd.event import BEGINNING, Event, Position
 from cdpd.foreign import ends_us, kind
 from cdpd.log.errors import AppendFailed, LogError
 from cdpd.log.frame import Cursor
+from cdpd.log.readable import ReadableStream
 from cdpd.log.reader import Reader, Slice
 from cdpd.log.stream import Appended, Stream
 from cdpd.metrics import ACCEPTED, DISCARDED, DUPLICATES, HOOK_FAILURES, HOOK_SECONDS, NOTED, Metrics
@@ -33,7 +33,6 @@ from cdpd.pipeline.line import Lines, Refused
 from cdpd.pipeline.output import event_line
 from cdpd.pipeline.pace import Pace
 from cdpd.pipeline.passage import AskAgain, Passage, TooManyFailures
-from cdpd.pipeline.retry_discarded import retry_discarded
 from cdpd.pipeline.watch import Watch
 
 SLICE_LINES: Final = 1000
@@ -54,7 +53,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        received: Stream,
+        received: ReadableStream,
         events: Stream,
         discarded: Stream,
         chains: Chains,
@@ -133,12 +132,6 @@ class Pipeline:
             for name in self._chains.instances
         }
         return status
-
-    async def retry_discarded(self, which: DiscardedFilter, dry_run: bool) -> dict[str, Any]:
-        """Append the matching lines of `discarded` to `received` again (cdpd/control/contract.py)."""
-        return await retry_discarded(
-            self._discarded, self._received, which, config_id=self._config_id, dry_run=dry_run
-        )
 
     # -- the loop --------------------------------------------------------------------------------------------
 

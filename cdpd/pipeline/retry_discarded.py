@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from cdpd.control.contract import DiscardedFilter
+from cdpd.log.readable import ReadableStream
 from cdpd.log.reader import Frame
 from cdpd.log.stream import Stream
 from cdpd.pipeline.discarded import DiscardedLine, decode_discarded
@@ -24,7 +25,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 async def retry_discarded(
-    discarded: Stream, received: Stream, which: DiscardedFilter, *, config_id: int, dry_run: bool
+    discarded: ReadableStream, received: Stream, which: DiscardedFilter, *, config_id: int, dry_run: bool
 ) -> dict[str, Any]:
     """`{"matched", "retried", "skipped"}`. Skipped are lines of which no whole event was kept.
 

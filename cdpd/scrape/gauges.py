@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.config.data_folder import STREAMS, stream_folder
+from cdpd.log.readable import ReadableStream
 from cdpd.log.segment import SUFFIX
-from cdpd.log.stream import Stream
 from cdpd.metrics import Family, Series
 
 PIPELINE_STATES: Final = ("starting", "running", "waiting", "stopped", "failed")
@@ -32,14 +32,14 @@ class Load(Struct, frozen=True):
 
 
 class Parts(Struct, frozen=True):
-    """The daemon's parts, as far as a scrape reads them; each is called on the event loop."""
+    """The daemon's parts, as far as a scrape reads them; each is called on the event loop. None: runs elsewhere."""
 
-    streams: tuple[Stream, ...]
-    pipeline: Callable[[], Mapping[str, Any]]
+    streams: Sequence[ReadableStream]
+    pipeline: Callable[[], Mapping[str, Any]] | None
     """Pipeline.status."""
-    destinations: Callable[[], Mapping[str, Mapping[str, Any]]]
+    destinations: Callable[[], Mapping[str, Mapping[str, Any]]] | None
     """Delivery.status."""
-    load: Callable[[], Load]
+    load: Callable[[], Load] | None
     ready: Callable[[], bool]
     sources: Callable[[], list[str]]
     """Names of those that are configured."""
@@ -53,20 +53,23 @@ def gauges(parts: Parts) -> Iterator[Series]:
 
     yield gauge(names.READY, parts.ready())
     yield gauge(names.BUILD, 1, version("cdpd-daemon"), platform.python_version())
-    load = parts.load()
-    yield gauge(names.CONNECTIONS, load.connections)
-    yield gauge(names.ACTIVE, load.active)
-    yield gauge(names.IN_FLIGHT, load.in_flight)
-    yield gauge(names.IN_FLIGHT_LIMIT, load.limit)
+    if parts.load is not None:
+        load = parts.load()
+        yield gauge(names.CONNECTIONS, load.connections)
+        yield gauge(names.ACTIVE, load.active)
+        yield gauge(names.IN_FLIGHT, load.in_flight)
+        yield gauge(names.IN_FLIGHT_LIMIT, load.limit)
     for stream in parts.streams:
         yield gauge(names.STREAM_BEGIN, stream.begin, stream.name)
         yield gauge(names.STREAM_END, stream.end.offset, stream.name)
-    pipeline = parts.pipeline()
-    for state in PIPELINE_STATES:
-        yield gauge(names.PIPELINE_STATE, pipeline["state"] == state, state)
-    yield gauge(names.PIPELINE_LAG_EVENTS, pipeline["behind"])
-    yield gauge(names.PIPELINE_LAG_SECONDS, pipeline["behind_seconds"])
-    for name, told in parts.destinations().items():
+    if parts.pipeline is not None:
+        pipeline = parts.pipeline()
+        for state in PIPELINE_STATES:
+            yield gauge(names.PIPELINE_STATE, pipeline["state"] == state, state)
+        yield gauge(names.PIPELINE_LAG_EVENTS, pipeline["behind"])
+        yield gauge(names.PIPELINE_LAG_SECONDS, pipeline["behind_seconds"])
+    destinations = parts.destinations() if parts.destinations is not None else {}
+    for name, told in destinations.items():
         for state in DESTINATION_STATES:
             yield gauge(names.DESTINATION_STATE, told["state"] == state, name, state)
         yield gauge(names.DESTINATION_LAG_EVENTS, told["lag_events"], name)
@@ -82,9 +85,9 @@ def beginnings(parts: Parts) -> Iterator[tuple[Family, tuple[str, ...]]]:
     yield from ((names.RELOADS, (result,)) for result in ("applied", "refused"))
     for source in parts.sources():
         yield from ((family, (source,)) for family in (names.RECEIVED, names.ACCEPTED))
-    for plugin in parts.pipeline()["hooks"]:
+    for plugin in parts.pipeline()["hooks"] if parts.pipeline is not None else ():
         yield from ((family, (plugin,)) for family in (names.HOOK_SECONDS, names.HOOK_FAILURES))
-    for name in parts.destinations():
+    for name in parts.destinations() if parts.destinations is not None else ():
         yield from ((family, (name,)) for family in (names.DELIVERED, names.RETRIED, names.PARKED))
 
 

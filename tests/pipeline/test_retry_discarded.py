@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from cdpd.control.contract import DiscardedFilter
+from cdpd.pipeline.retry_discarded import retry_discarded
 from cdpd.timestamp import format_time
 from tests.clock import FakeClock
 from tests.pipeline.rig import CONFIG_ID, Rig, configuration, lines, received_line
@@ -20,8 +21,9 @@ def chain(*hooks: str, **tables: Any) -> Any:
 
 
 async def retry(rig: Rig, which: DiscardedFilter | None = None, dry_run: bool = False) -> dict[str, Any]:
-    pipeline = rig.pipeline(rig.chains(chain()))
-    return await pipeline.retry_discarded(which or DiscardedFilter(), dry_run)
+    return await retry_discarded(
+        rig.discarded, rig.received, which or DiscardedFilter(), config_id=CONFIG_ID, dry_run=dry_run
+    )
 
 
 async def turn_away(rig: Rig, *names: str, **line: Any) -> None:

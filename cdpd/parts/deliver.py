@@ -1,0 +1,84 @@
+"""The part that delivers: `events` to every destination."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+from cdpd import discovery
+from cdpd.config.data_folder import state_db
+from cdpd.config.load import LoadedConfig
+from cdpd.config.problem import ConfigError, Problem
+from cdpd.config.roles import Role
+from cdpd.control.contract import Calls
+from cdpd.delivery.delivery import Delivery, DestinationError
+from cdpd.delivery.state import StateDb, StateError
+from cdpd.parts.part import Ground
+from cdpd.upkeep import Kept
+
+
+class DeliverPart:
+    """Made by `open`."""
+
+    role: Final[Role] = "deliver"
+
+    def __init__(self, ground: Ground, state: StateDb) -> None:
+        self._ground = ground
+        self.delivery = Delivery(
+            events=ground.streams.events,
+            state=state,
+            catalogue=discovery,
+            data_dir=ground.loaded().data_dir,
+            clock=ground.clock,
+            metrics=ground.metrics,
+            log=ground.log,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, ground: Ground) -> AsyncIterator[Self]:
+        """With state.db open inside the `with`. Raises StateError."""
+        state = StateDb(state_db(ground.loaded().data_dir))
+        try:
+            yield cls(ground, state)
+        finally:
+            state.close()
+
+    async def run(self) -> None:
+        """Raises DestinationError where a destination cannot be made."""
+        await self.delivery.run(self._ground.loaded().config)
+
+    async def ready(self) -> None:
+        """Once every destination's cursor is committed: a new one then misses nothing that comes from here on."""
+        await self.delivery.ready()
+
+    async def stop(self) -> None:
+        """Let the batches in flight end."""
+        await self.delivery.stop()
+
+    async def prepare(self, loaded: LoadedConfig) -> list[str]:
+        """Does it as well: whether a destination can be had shows by making it. Therefore this part is the last."""
+        try:
+            await self.delivery.apply(loaded.config)
+        except (DestinationError, StateError) as error:
+            raise ConfigError([Problem(str(error))]) from error
+        return []
+
+    async def apply(self, loaded: LoadedConfig) -> None:
+        """It was done by `prepare`."""
+
+    async def undo(self) -> None:
+        """Not needed: nobody can refuse after it."""
+
+    def kept(self) -> list[Kept]:
+        return []
+
+    def status(self) -> dict[str, Any]:
+        return {"destinations": self.delivery.status()}
+
+    def calls(self) -> Calls:
+        return {}
+
+    def reopen(self) -> None:
+        self.delivery.reopen()
