@@ -6,10 +6,10 @@ on (CONTINUES). Appends of one configuration that carry nothing of their own sha
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-import anyio
 from msgspec import Struct
 
 from cdpd.event import Position
@@ -40,15 +40,20 @@ class Unit(Struct):
 
 
 class Group:
-    """Appends that go out together, and the event that wakes them all."""
+    """Appends that go out together, and who waits for them.
 
-    __slots__ = ("done", "failure", "size", "units")
+    A future each, and not one event for all: anyio's costs several times as much, and every request waits here.
+    """
+
+    __slots__ = ("_loop", "_over", "_waiting", "failure", "size", "units")
 
     def __init__(self) -> None:
         self.units: list[Unit] = []
         self.size = 0
         """Bytes of their lines."""
-        self.done = anyio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._over = False
         self.failure: str | None = None
 
     def add(self, unit: Unit) -> Unit:
@@ -60,7 +65,22 @@ class Group:
     def fail(self, why: str) -> None:
         """Wake them all: none was written."""
         self.failure = why
-        self.done.set()
+        self.end()
+
+    def end(self) -> None:
+        """Wake them all."""
+        self._over = True
+        for waiting in self._waiting:
+            if not waiting.done():  # one that was cancelled is
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    async def ended(self) -> None:
+        """Return once they are written, or will not be."""
+        if not self._over:
+            waiting = self._loop.create_future()
+            self._waiting.append(waiting)
+            await waiting
 
 
 class FrameContent(Struct):
@@ -124,7 +144,8 @@ def lay_out(units: Sequence[Unit], offset: int, epoch: int) -> list[FrameContent
 
     for i, unit in enumerate(units):
         unit.first = offset
-        content = b"\n".join(unit.lines) + b"\n" if unit.lines else b""
+        lines = unit.lines
+        content = lines[0] + b"\n" if len(lines) == 1 else b"\n".join((*lines, b"")) if lines else b""
         unit.fault = _fault(unit, content)
         together = unit.fault is None and unit.plain and unit.size <= MAX_CONTENT
         if count and not (
@@ -167,10 +188,11 @@ def _alone(unit: Unit, i: int, content: bytes, offset: int, epoch: int) -> Itera
 
 def _fault(unit: Unit, content: bytes) -> str | None:
     """What would make a frame that nobody can read."""
-    if content.count(b"\n") != len(unit.lines):
-        return "a line contains a line break"
-    if not all(unit.lines):
-        return "a line is empty (an empty line means a deleted event)"
+    for line in unit.lines:  # looking for one in each is many times as fast as counting them in all
+        if b"\n" in line:
+            return "a line contains a line break"
+        if not line:
+            return "a line is empty (an empty line means a deleted event)"
     if len(content) > 0xFFFF_FFFF:
         return "the lines are larger than 4 GiB"
     if unit.origins is not None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -28,6 +28,7 @@ from cdpd.log.segment import segment_bases
 from cdpd.log.thread import OneThread
 from cdpd.log.writer import Writer
 
+_T = TypeVar("_T")
 _GROUP_BYTES: Final = 8 * 1024 * 1024
 """Most bytes of lines in one group; more waits for the next."""
 _RETRY: Final = 1.0
@@ -127,7 +128,7 @@ class Stream:
             self._work.set()
         group = groups[-1]
         unit = group.add(Unit(lines, size, config_id, first_ms, last_ms, cursor, origins, publish))
-        await group.done.wait()
+        await group.ended()
         if group.failure is not None:
             raise AppendFailed(group.failure)
         if unit.fault is not None:
@@ -206,6 +207,16 @@ class Stream:
                 self._advance(self._writer.synced)
             return await self._in_thread(self._retain, rule, dict(needed), self._clock.now_ms())
 
+    @property
+    def live_segment(self) -> int:
+        """Base of the segment that may still change; those before it do not."""
+        return self._mark.segment
+
+    async def exclusively(self, work: Callable[[], _T]) -> _T:
+        """Run something short off the loop while nothing is written to the folder or removed from it."""
+        async with self._exclusive():
+            return await self._in_thread(work)
+
     def _quiet_for_too_long(self, rule: Retention, needed: Mapping[str, int]) -> bool:
         mark = self._writer.synced
         return (
@@ -283,7 +294,7 @@ class Stream:
                 self._failed = 0
         finally:
             self.writing_since = None
-            group.done.set()
+            group.end()
 
     def _note(self, units: Sequence[Unit], marks: Mapping[int, Mark]) -> None:
         self._cursor = self._writer.cursor
