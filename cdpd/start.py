@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ from cdpd.config.address import listens
 from cdpd.config.data_folder import SOCKET, data_folder, make_data_folder
 from cdpd.config.files import find_file
 from cdpd.config.load import LoadedConfig, load
-from cdpd.config.model import HttpConfig
+from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError
 from cdpd.control.client import ControlClient, ControlRefused, NoAnswer, NotRunning
 from cdpd.control.server import ControlInUse
@@ -31,6 +30,7 @@ from cdpd.notify import Notifier
 from cdpd.pipeline.chain import HookError
 from cdpd.process import raise_file_limit
 from cdpd.repeats import Repeats, tell_repeats
+from cdpd.scrape.listener import check_metrics_free
 
 _FORESEEN: Final = (
     ListenError,
@@ -93,17 +93,19 @@ def _load(options: RunOptions, handed: bool) -> LoadedConfig:
     ConfigError, ListenError.
     """
 
-    def check(listen: str | Sequence[str], data_dir: Path) -> None:
-        # Where a daemon runs on that folder already, its lock is what is to be told.
-        if not handed and not _is_served(data_dir):
-            check_free(listens(options.listen or listen))
+    def check(config: Config, data_dir: Path) -> None:
+        if _is_served(data_dir):
+            return  # the lock of the daemon that runs there is what is to be told
+        if not handed:
+            check_free(listens(options.listen or config.http.listen))
+        check_metrics_free(config.metrics.listen)
 
     development = find_file(options.config, Path()) is None
     if development:  # loading makes the data folder then
-        check(HttpConfig().listen, data_folder(options.data_dir, None, None, os.environ))
+        check(Config(), data_folder(options.data_dir, None, None, os.environ))
     loaded = load(options.config, options.data_dir, development=True)
     if not development:
-        check(loaded.config.http.listen, loaded.data_dir)
+        check(loaded.config, loaded.data_dir)
     return loaded
 
 

@@ -205,8 +205,15 @@ async def test_a_taken_address_of_the_configuration_is_found_before_anything_is_
             f'[http]\nlisten = ["127.0.0.1:0", "unix:{path}"]\n' + CONFIG.format(folder=tmp_path)
         )
         code, said = await anyio.to_thread.run_sync(lambda: start_failing(cwd=tmp_path))
+        assert code == 1
+        assert said.startswith(f"cdpd: cannot listen on unix:{path}: the address is in use")
+        (tmp_path / "cdpd.toml").write_text(
+            f'[http]\nlisten = "127.0.0.1:0"\n[metrics]\nlisten = "unix:{path}"\n'
+            + CONFIG.format(folder=tmp_path)
+        )
+        code, said = await anyio.to_thread.run_sync(lambda: start_failing(cwd=tmp_path))
     assert code == 1
-    assert said.startswith(f"cdpd: cannot listen on unix:{path}: the address is in use")
+    assert said.endswith("choose one in [metrics] listen\n")
     assert names_in(tmp_path) == ["cdpd.toml", "http.sock"]
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from cdpd.cli.output import plural
 from cdpd.config.files import SYSTEM_FILE, find_file
 from cdpd.config.load import LoadedConfig, load
-from cdpd.config.problem import ConfigError
+from cdpd.config.problem import ConfigError, Problem
 from cdpd.discovery import Found
 from cdpd.doctor.finding import Finding, ok, problem, warning
 from cdpd.doctor.machine import Machine
@@ -42,12 +43,14 @@ def read_configuration(given: Path | None, data_dir: Path | None, system_file: P
     except ConfigError as error:
         return Read(
             [
-                problem("configuration", str(each), "mend it; `cdpd check` tells the same")
+                problem(
+                    "configuration", _told(each), each.suggestion or "mend it; `cdpd check` tells the same"
+                )
                 for each in error.problems
             ]
         )
     findings = [
-        warning("configuration", str(each), "see `cdpd check`")
+        warning("configuration", _told(each), each.suggestion or "is that meant?")
         for each in loaded.warnings
         if each.key != "http.tls.certificate"  # told as a finding of its own
     ]
@@ -56,6 +59,11 @@ def read_configuration(given: Path | None, data_dir: Path | None, system_file: P
         destinations = plural(len(loaded.config.destinations), "destination")
         findings.append(ok("configuration", f"{path}: {sources}, {destinations}"))
     return Read(findings, loaded)
+
+
+def _told(each: Problem) -> str:
+    """Its place and message; what to do stands apart."""
+    return str(msgspec.structs.replace(each, suggestion=""))
 
 
 def with_credentials(environ: Mapping[str, str], folder: Path = _CREDENTIALS) -> Mapping[str, str]:

@@ -44,7 +44,10 @@ def examine(
         if status is not None:
             yield from check_daemon(status, machine)
         if read.loaded is not None or read.missing:
-            yield from check_listening(listens(config.http.listen), status, machine)
+            addresses = listens(config.http.listen)
+            if status is None and config.metrics.listen is not None:  # a daemon that runs has it
+                addresses += listens(config.metrics.listen)
+            yield from check_listening(addresses, status, machine)
 
 
 def _folder(

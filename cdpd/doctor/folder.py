@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import stat
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from cdpd.cli.output import plural
-from cdpd.config.data_folder import SOCKET
 from cdpd.doctor.finding import Finding, ok, problem, warning
 from cdpd.doctor.machine import SYNCED_BYTES, Machine
 
@@ -32,6 +32,15 @@ _NO_LIMIT: Final = 20_000
 """Single events a second that no CPU core answers, whatever the disk does."""
 _LOOKED_AT: Final = 5000
 """Files whose rights are looked at."""
+
+
+_WRITABLE: Final = {
+    errno.EROFS: "mount it for writing",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room, or raise the quota",
+    errno.EACCES: "chmod u+rwx it, as its owner",
+}
+"""What to do where no file can be made."""
 
 
 def nearest_folder(path: Path) -> Path:
@@ -68,7 +77,8 @@ def check_folder(folder: Path, machine: Machine) -> Iterator[Finding]:
         machine.write(folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        yield problem(check, f"{folder} cannot be written to: {reason}", "mount it for writing, or make room")
+        todo = _WRITABLE.get(error.errno or 0, "look at its disk: `dmesg` tells more")
+        yield problem(check, f"{folder} cannot be written to: {reason}", todo)
         return
     if not wrong:
         yield ok(check, f"{folder} is {_user(folder.stat().st_uid)}'s, and private")
@@ -95,15 +105,14 @@ def ownership(folder: Path, inside: Mapping[Path, os.stat_result], machine: Mach
 
 
 def _rights(folder: Path, inside: Mapping[Path, os.stat_result]) -> Iterator[Finding]:
-    modes = {folder: folder.stat(), **inside}
-    # The socket's own rights are the daemon's to choose.
-    others = [path for path, about in modes.items() if path.name != SOCKET and about.st_mode & 0o077]
-    if others:
-        yield warning(
-            "data folder",
-            f"other users can read or write {others[0]} ({plural(len(others), 'such file')})",
-            f"chmod -R go= {folder}",
-        )
+    """What is in a folder that is private is private, whatever its own rights are."""
+    if not folder.stat().st_mode & 0o077:
+        return
+    others = sum(1 for about in inside.values() if about.st_mode & 0o077)
+    within = f", and {plural(others, 'file')} in it" if others else ""
+    yield warning(
+        "data folder", f"other users can look into {folder}{within}: people's data", f"chmod -R go= {folder}"
+    )
 
 
 def _inside(folder: Path) -> dict[Path, os.stat_result]:

@@ -166,7 +166,9 @@ def _unix_finding(address: Listen, machine: Machine) -> Finding:
     check = "listening"
     if not path.parent.is_dir():
         return problem(
-            check, f"{address}: the folder {path.parent} is missing", f"mkdir {path.parent}, for its user"
+            check,
+            f"{address}: the folder {path.parent} is missing",
+            f"mkdir {path.parent}, or RuntimeDirectory= in the unit",
         )
     if not machine.may_write(path.parent):
         return problem(check, f"{address}: {path.parent} cannot be written to", "give its user the right to")

@@ -82,8 +82,12 @@ def check_space(data_dir: Path, config: LogConfig, machine: Machine) -> Iterator
     now_ms = machine.now_ms()
     try:
         usage = usage_of(data_dir, retentions(config), now_ms)
-    except (LogError, OSError) as error:
-        yield problem("streams", f"they cannot be looked into: {error}", "`cdpd log verify` tells more")
+    except LogError as error:
+        yield problem("streams", f"they cannot be read: {error}", "`cdpd log verify` tells more")
+        usage = []
+    except OSError as error:
+        reason = f"{error.filename}: {(error.strerror or str(error)).lower()}"
+        yield problem("streams", f"they cannot be read: {reason}", "look as the daemon's user, or as root")
         usage = []
     yield from room(nearest_folder(data_dir), usage, machine)
     yield from _log_time(usage, now_ms)

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from cdpd.config.address import Listen, parse_listen
-from cdpd.ingest.sockets import AddressInUse, ListenError, bind_all
+from cdpd.ingest.sockets import AddressInUse, ListenError, Listening, bind_all
 from cdpd.scrape.scrape import Scrape
 
 PATH: Final = "/metrics"
@@ -25,12 +25,7 @@ async def serve_metrics(scrape: Scrape, listen: str | None) -> AsyncIterator[Lis
     if listen is None:
         yield None
         return
-    address = parse_listen(listen)
-    try:
-        (bound,) = bind_all([address], _UNIX_MODE)
-    except AddressInUse as error:
-        text = "the address is in use, by another cdpd or another program; choose one in [metrics] listen"
-        raise ListenError(error.listen, text) from None
+    bound = _bind(parse_listen(listen))
     try:
         runner = web.AppRunner(metrics_app(scrape), access_log=None, handle_signals=False)
         try:
@@ -42,6 +37,21 @@ async def serve_metrics(scrape: Scrape, listen: str | None) -> AsyncIterator[Lis
             await runner.cleanup()
     finally:
         bound.close()
+
+
+def check_metrics_free(listen: str | None) -> None:
+    """Could it be served there now? Raises ListenError, and leaves nothing behind."""
+    if listen is not None:
+        _bind(parse_listen(listen)).close()
+
+
+def _bind(address: Listen) -> Listening:
+    try:
+        (bound,) = bind_all([address], _UNIX_MODE)
+    except AddressInUse as error:
+        text = "the address is in use, by another cdpd or another program; choose one in [metrics] listen"
+        raise ListenError(error.listen, text) from None
+    return bound
 
 
 def metrics_app(scrape: Scrape) -> web.Application:

@@ -72,26 +72,34 @@ def test_a_file_of_somebody_else_in_it_is_told(folder: Path) -> None:
     assert finding.todo.startswith("chown -R ")
 
 
-def test_what_others_can_read_is_told(folder: Path) -> None:
+def test_a_folder_that_others_can_look_into_is_told(folder: Path) -> None:
     (folder / "state.db").chmod(0o640)
+    assert only(check_folder(folder, FakeMachine())).state == "ok", "nobody else gets that far"
+    folder.chmod(0o750)
     finding = only(check_folder(folder, FakeMachine()))
     assert finding.state == "warning"
-    assert finding.text == f"other users can read or write {folder / 'state.db'} (1 such file)"
-    folder.chmod(0o755)
-    assert "(2 such files)" in only(check_folder(folder, FakeMachine())).text
+    assert finding.text == f"other users can look into {folder}, and 1 file in it: people's data"
     (folder / "state.db").chmod(0o600)
-    folder.chmod(0o700)
     (folder / "link").symlink_to("/etc/passwd")
-    (folder / "control.sock").touch(mode=0o666)
-    (folder / "control.sock").chmod(0o666)
-    assert only(check_folder(folder, FakeMachine())).state == "ok"
+    assert (
+        only(check_folder(folder, FakeMachine())).text == f"other users can look into {folder}: people's data"
+    )
 
 
-def test_a_folder_that_takes_no_files_is_told(folder: Path) -> None:
-    refused = OSError(errno.EROFS, "Read-only file system")
-    assert told(check_folder(folder, FakeMachine(writable=refused))) == [
-        ("data folder", "problem", f"{folder} cannot be written to: read-only file system")
-    ]
+@pytest.mark.parametrize(
+    ("number", "todo"),
+    [
+        (errno.EROFS, "mount it for writing"),
+        (errno.ENOSPC, "make room"),
+        (errno.EACCES, "chmod u+rwx it, as its owner"),
+        (errno.EIO, "look at its disk: `dmesg` tells more"),
+    ],
+)
+def test_a_folder_that_takes_no_files_is_told(folder: Path, number: int, todo: str) -> None:
+    refused = OSError(number, os.strerror(number))
+    finding = only(check_folder(folder, FakeMachine(writable=refused)))
+    assert finding.text == f"{folder} cannot be written to: {os.strerror(number).lower()}"
+    assert (finding.state, finding.todo) == ("problem", todo)
 
 
 def mounted(folder: Path, kind: str, *options: str) -> Finding:

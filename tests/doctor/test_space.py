@@ -9,6 +9,7 @@ import pytest
 from cdpd.config.model import LogConfig, StreamConfig
 from cdpd.doctor.machine import Space
 from cdpd.doctor.space import Usage, check_space, retentions, room, usage_of
+from cdpd.log.errors import LogError
 from tests.stored import AT_MS, event, received, store
 
 from .machine import GIB, FakeMachine, told
@@ -107,4 +108,14 @@ def test_a_stream_that_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
     mark.mkdir()
     found = told(check_space(tmp_path, LogConfig(), FakeMachine()))
     assert found[0][:2] == ("streams", "problem")
+    assert found[0][2].startswith(f"they cannot be read: {folder / 'mark'}: ")
     assert found[1][0] == "disk space"
+
+
+def test_a_stream_that_is_no_stream_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: object) -> None:
+        raise LogError("its format is of a newer cdpd")
+
+    monkeypatch.setattr("cdpd.doctor.space.usage_of", damaged)
+    found = told(check_space(tmp_path, LogConfig(), FakeMachine()))
+    assert found[0] == ("streams", "problem", "they cannot be read: its format is of a newer cdpd")
