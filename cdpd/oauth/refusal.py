@@ -12,6 +12,8 @@ EXPIRED: Final = "Token is expired"
 TOO_EARLY: Final = "Token used before issued"
 """With `invalid_request`: segment-analytics-python puts its clock right by our `Date` and asks again at once."""
 _LONGEST: Final = 500
+_QUOTED: Final = re.compile(r"'.*'|'.*$")
+"""To the last quote: what a client sent may have some of its own."""
 _NOT_ALLOWED: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 
 
@@ -25,6 +27,11 @@ class Refusal(Exception):
         self.description = _NOT_ALLOWED.sub("?", description.replace('"', "'"))[:_LONGEST]
         """Of the characters that RFC 6749 §5.2 allows, whatever a client sent."""
         self.retry_after = retry_after
+
+    @property
+    def for_log(self) -> str:
+        """The description without what it quotes of the request."""
+        return _QUOTED.sub("'…'", self.description)
 
 
 def bad_request(description: str) -> Refusal:

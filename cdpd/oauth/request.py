@@ -31,7 +31,7 @@ def parse_request(body: bytes, content_type: str) -> TokenRequest:
     """The request in a form. Raises Refusal."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in (_FORM, ""):
-        raise Refusal(415, "invalid_request", f"send a form ({_FORM}), not {kind[:100]}")
+        raise Refusal(415, "invalid_request", f"send a form ({_FORM}), not {kind[:100]!r}")
     if len(body) > MAX_BODY:
         raise Refusal(413, "invalid_request", f"a token request has {MAX_BODY} bytes at most")
     form = _fields(body)
@@ -58,7 +58,7 @@ def _fields(body: bytes) -> dict[str, str]:
     form: dict[str, str] = {}
     for name, value in pairs:
         if name in form:
-            raise bad_request(f"{name[:100]} is given twice")
+            raise bad_request(f"{name[:100]!r} is given twice")
         form[name] = value
     return form
 

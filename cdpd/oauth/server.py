@@ -135,7 +135,7 @@ class AuthorizationServer:
             answer = await self._token(body, content_type)
         except Refusal as refusal:
             self._metrics.add(names.TOKENS, refusal.error)
-            self._log.debug("a token was refused", error=refusal.error, reason=refusal.description)
+            self._log.debug("a token was refused", error=refusal.error, reason=refusal.for_log)
             document = {"error": refusal.error, "error_description": refusal.description}
             return TokenAnswer(refusal.status, document, refusal.retry_after)
         self._metrics.add(names.TOKENS, "issued")

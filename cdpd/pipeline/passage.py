@@ -211,7 +211,9 @@ class Passage:
             self._slow(hook, what, ended - began)
 
     def _slow(self, hook: Instance, what: str, seconds: float, event: Event | None = None) -> None:
-        details = {"message_id": event.message_id} if event is not None else {}
+        # Not its messageId: clients make those of what they like.
+        received = None if event is None else event.received
+        details = {} if received is None else {"received": received.position.offset}
         text = "a slow hook held everything up"
         self._watch.warn(text, hook.name, in_=what, milliseconds=round(seconds * 1000, 1), **details)
 

@@ -119,7 +119,7 @@ REFUSED = [
         "invalid_request",
         "sign a client_assert",
     ),
-    (lambda: form() + b"&scope=x", 400, "invalid_request", "scope is given twice"),
+    (lambda: form() + b"&scope=x", 400, "invalid_request", "'scope' is given twice"),
     (lambda: b"", 400, "invalid_request", "grant_type is missing"),
     (lambda: b"{}", 400, "invalid_request", "grant_type is missing"),
     (lambda: b"\xff\xfe=1", 400, "invalid_request", "no form in UTF-8"),
@@ -338,3 +338,16 @@ async def test_deep_nesting_is_refused(rig: Rig, deep: str) -> None:
         f'{{"sub":"billing","x":{deep}'.encode(), private_pem(), "RS256", {"kid": "k1"}
     )
     assert (await rig.ask(form(payload))).status == 401
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        ("grant_type is 'a': only b is served", "grant_type is '…': only b is served"),
+        ("no app 'it's me' has 'x' here", "no app '…' here"),
+        ("open 'end", "open '…'"),
+        ("scope is missing", "scope is missing"),
+    ],
+)
+def test_a_refusal_is_logged_without_what_it_quotes(description: str, told: str) -> None:
+    assert Refusal(400, "invalid_request", description).for_log == told
