@@ -94,6 +94,7 @@ def ls(
                     {
                         "path": str(segment.path), "base": segment.base, "end": segment.end, "bytes": segment.bytes,
                         "first_ms": segment.first_ms, "last_ms": segment.last_ms, "sealed": segment.sealed,
+                        "recompressed": segment.recompressed,
                     }
                     for segment in segments
                 ]
@@ -104,7 +105,7 @@ def ls(
     rows = [
         (
             name, segment.base, segment.end, size_text(segment.bytes), _time(segment.first_ms),
-            _time(segment.last_ms), "sealed" if segment.sealed else "live", segment.path.name,
+            _time(segment.last_ms), _state(segment), segment.path.name,
         )
         for name, segments in found.items()
         for segment in segments
@@ -140,6 +141,12 @@ app.command(
         "cdpd log repair --dry-run", "cdpd log repair events", more="Exits 2 while a daemon runs."
     )
 )(log_verify.repair)
+
+
+def _state(segment: SegmentInfo) -> str:
+    if not segment.sealed:
+        return "live"
+    return "recompressed" if segment.recompressed else "sealed"
 
 
 def _time(ms: int) -> str:

@@ -139,6 +139,9 @@ class LogConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A segment is closed at this size …"""
     segment_age: str = "1h"
     """… or this age."""
+    recompress: bool = True
+    """Closed segments are compressed again in the background, in larger pieces; what was written in small ones ends at
+    a third of its size."""
     received: StreamConfig = StreamConfig()
     events: StreamConfig = StreamConfig()
     discarded: StreamConfig = StreamConfig()

@@ -15,11 +15,12 @@ from msgspec import Struct
 
 from cdpd.event import BEGINNING, Position
 from cdpd.log.files import Files, OsFiles
+from cdpd.log.frame import COMPACT
 from cdpd.log.index import Index, build_index, sealed_index
 from cdpd.log.lineage import known_lineage, position_of
 from cdpd.log.mark import Mark, read_mark
 from cdpd.log.reader import Reader, Slice
-from cdpd.log.segment import segment_bases, segment_path
+from cdpd.log.segment import read_opening, segment_bases, segment_path
 from cdpd.log.verify import Finding, Verified, verify
 
 _SOONEST: Final = 0.002
@@ -37,6 +38,7 @@ class SegmentInfo(Struct, frozen=True):
     first_ms: int
     last_ms: int
     sealed: bool
+    recompressed: bool = False
 
 
 class StreamFolder:
@@ -133,4 +135,6 @@ class StreamFolder:
             except FileNotFoundError:
                 continue  # removed by retention while we look
             first_ms, last_ms = (0, 0) if index is None else (index.first_ms, index.last_ms)
-            yield SegmentInfo(path, base, end, size, first_ms, last_ms, sealed), index
+            opening = read_opening(self._files, self.path, base) if sealed else None
+            compact = opening is not None and bool(opening.header.flags & COMPACT)
+            yield SegmentInfo(path, base, end, size, first_ms, last_ms, sealed, compact), index

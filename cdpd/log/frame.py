@@ -26,7 +26,10 @@ HAS_ORIGINS: Final = 4
 HAS_LINEAGE: Final = 8
 CONTINUES: Final = 16
 """The append goes on in the next frame: recovery keeps all frames of an append or none."""
-_KNOWN: Final = HAS_HOLES | HAS_CURSOR | HAS_ORIGINS | HAS_LINEAGE | CONTINUES
+HAS_PARTS: Final = 32
+COMPACT: Final = 64
+"""Of a segment's first frame: it was recompressed, nothing is to be gained any more."""
+_KNOWN: Final = HAS_HOLES | HAS_CURSOR | HAS_ORIGINS | HAS_LINEAGE | CONTINUES | HAS_PARTS | COMPACT
 
 # magic, version, flags, reserved, base, count, body length, content length, body crc, first ms, last ms,
 # epoch, configuration id
@@ -55,6 +58,14 @@ class Start(Struct, frozen=True):
     base: int
 
 
+class Part(Struct, frozen=True):
+    """A frame that was merged into a larger one: its number of lines, and the log times of its first and last."""
+
+    count: int
+    first_ms: int
+    last_ms: int
+
+
 class Header(Struct):
     """A frame's header, decoded."""
 
@@ -71,6 +82,7 @@ class Header(Struct):
     cursor: Cursor | None = None
     origins: Sequence[int] | None = None
     lineage: Sequence[Start] | None = None
+    parts: Sequence[Part] | None = None
     length: int = 0
     """Bytes of the whole header, with the skippable frame's own eight."""
 
@@ -138,12 +150,36 @@ def _numbers(data: bytes, at: int, count: int) -> tuple[list[int], int]:
     return numbers, at
 
 
+def _part_bytes(parts: Sequence[Part]) -> bytes:
+    out, before = [_varint(len(parts))], parts[0].first_ms
+    for part in parts:
+        out += [
+            _varint(part.count),
+            _varint(part.first_ms - before),
+            _varint(part.last_ms - part.first_ms),
+        ]
+        before = part.last_ms
+    return b"".join(out)
+
+
+def _read_parts(data: bytes, at: int, before: int) -> tuple[list[Part], int]:
+    parts: list[Part] = []
+    number, at = _read_varint(data, at)
+    for _ in range(number):
+        count, at = _read_varint(data, at)
+        since, at = _read_varint(data, at)
+        span, at = _read_varint(data, at)
+        parts.append(Part(count, before + since, before + since + span))
+        before += since + span
+    return parts, at
+
+
 def encode_header(header: Header) -> bytes:
     """The header's bytes, skippable frame and checksum included.
 
-    Of `flags` only HAS_HOLES and CONTINUES are heeded; the others follow from what is there.
+    Of `flags` only HAS_HOLES, CONTINUES and COMPACT are heeded; the others follow from what is there.
     """
-    flags = header.flags & (HAS_HOLES | CONTINUES)
+    flags = header.flags & (HAS_HOLES | CONTINUES | COMPACT)
     tail = b""
     if header.cursor is not None:
         flags |= HAS_CURSOR
@@ -156,6 +192,9 @@ def encode_header(header: Header) -> bytes:
         flags |= HAS_LINEAGE
         tail += _CRC.pack(len(header.lineage))
         tail += b"".join(_LINEAGE_ENTRY.pack(start.epoch, start.base) for start in header.lineage)
+    if header.parts:
+        flags |= HAS_PARTS
+        tail += _part_bytes(header.parts)
     fixed = _FIXED.pack(
         HEADER_MAGIC,
         VERSION,
@@ -219,6 +258,12 @@ def decode_header(data: bytes) -> Header:
         entries = _CRC.unpack_from(body, at)[0]
         at += _CRC.size
         lineage = [Start(*_LINEAGE_ENTRY.unpack_from(body, at + 16 * i)) for i in range(entries)]
+        at += _LINEAGE_ENTRY.size * entries
+    parts = None
+    if flags & HAS_PARTS:
+        parts, at = _read_parts(body, at, first)
+        if sum(part.count for part in parts) != count:
+            raise BadFrame("the parts of the frame have another number of lines than its header says")
     return Header(
         base,
         count,
@@ -233,6 +278,7 @@ def decode_header(data: bytes) -> Header:
         cursor,
         origins,
         lineage,
+        parts,
         length,
     )
 
@@ -251,12 +297,13 @@ def encode_frame(
     cursor: Cursor | None = None,
     origins: Sequence[int] | None = None,
     lineage: Sequence[Start] | None = None,
+    parts: Sequence[Part] | None = None,
 ) -> tuple[Header, bytes]:
     """A frame's header, and all its bytes. A frame without lines has no body at all."""
     body = codec.compress(content) if count else b""
     header = Header(
         base, count, len(body), len(content), crc32c(body), first_ms, last_ms, epoch, config_id,
-        flags, cursor, origins, lineage,
+        flags, cursor, origins, lineage, parts,
     )  # fmt: skip
     encoded = encode_header(header)
     header.length = len(encoded)
@@ -275,22 +322,26 @@ class Codec:
 
     def expand(self, header: Header, body: bytes) -> list[bytes]:
         """A body's lines, without line breaks; b"" is a hole. Raises BadFrame."""
+        lines = self.content(header, body).split(b"\n")
+        if lines.pop() or len(lines) != header.count:
+            raise BadFrame("the frame's body has another number of lines than its header says")
+        return lines
+
+    def content(self, header: Header, body: bytes) -> bytes:
+        """A body's lines as they are in the frame; only their number is not checked. Raises BadFrame."""
         if len(body) != header.body_length:
             raise BadFrame("the frame's body is cut short")
         if crc32c(body) != header.body_crc:
             raise BadFrame("the frame's body does not match its checksum")
         if not header.count:
-            return []
+            return b""
         try:
             content = self._expand(body, max_output_size=header.content_length)
         except zstandard.ZstdError as error:
             raise BadFrame(f"the frame's body cannot be expanded: {error}") from error
         if len(content) != header.content_length:
             raise BadFrame("the frame's body has another length than its header says")
-        lines = content.split(b"\n")
-        if lines.pop() or len(lines) != header.count:
-            raise BadFrame("the frame's body has another number of lines than its header says")
-        return lines
+        return content
 
 
 def split_lines(lines: Sequence[bytes], limit: int) -> Iterator[tuple[int, int]]:

@@ -103,6 +103,13 @@ def load_index(files: Files, folder: Path, base: int) -> Index | None:
     return index if index.base == base and index.entries else None
 
 
+def drop_misfit(files: Files, folder: Path, base: int, next_base: int, size: int) -> None:
+    """Remove a stored index that cannot be this segment's, of `size` bytes: it was never synced. Raises OSError."""
+    index = load_index(files, folder, base)
+    if index is None or index.end != next_base or index.bytes > size:
+        files.remove(index_path(folder, base))
+
+
 def build_index(
     files: Files, folder: Path, base: int, next_base: int, size: int | None = None
 ) -> Index | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 from cdpd.event import BEGINNING, Position
 from cdpd.log.errors import Damage, InvalidCursor, NoLongerKept, NotRecovered
 from cdpd.log.files import Files, OsFiles, ReadableFile
-from cdpd.log.frame import HAS_HOLES, BadFrame, Codec, Cursor
+from cdpd.log.frame import HAS_HOLES, BadFrame, Codec, Cursor, Header, Part
 from cdpd.log.index import load_index
 from cdpd.log.lineage import check_position, known_lineage
 from cdpd.log.mark import Mark, read_mark
@@ -87,12 +88,15 @@ class Reader:
         self._at = 0
         self._offset = 0
         """Of the frame at `_at`."""
+        self._pending: deque[tuple[Frame, int]] = deque()
+        """Read already: what follows `position` of a frame that was made of several; with uncompressed sizes."""
 
     def _read_mark(self) -> Mark | None:
         return read_mark(self._files, self.folder)
 
     def close(self) -> None:
         """Close the file that is open; reading on opens it again."""
+        self._pending.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -123,12 +127,14 @@ class Reader:
         start, frames = self.position, list[Frame]()
         lines = size = 0
         while self.position.offset < mark.end and lines < max_lines and size < max_bytes:
-            try:
-                frame, length = self._next(mark)
-            except (Damage, InvalidCursor):
-                if frames:
-                    break  # what is good goes out first; the next read says what is wrong
-                raise
+            if not self._pending:
+                try:
+                    self._pending.extend(self._next(mark))
+                except (Damage, InvalidCursor):
+                    if frames:
+                        break  # what is good goes out first; the next read says what is wrong
+                    raise
+            frame, length = self._pending.popleft()
             frames.append(frame)
             lines += frame.count
             size += length
@@ -158,8 +164,8 @@ class Reader:
                 "(retention removed what was before). Start again from the beginning or from now"
             )
 
-    def _next(self, mark: Mark) -> tuple[Frame, int]:
-        """The next frame with lines, and its uncompressed size."""
+    def _next(self, mark: Mark) -> list[tuple[Frame, int]]:
+        """The next frame with lines, or the several that it was made of, and the uncompressed size of each."""
         try:
             return self._step(mark)
         except (BadFrame, FileNotFoundError):
@@ -177,7 +183,7 @@ class Reader:
             self.close()
             raise Damage(segment_path(self.folder, segment), at, str(error), offset) from error
 
-    def _step(self, mark: Mark, *, trust_index: bool = True) -> tuple[Frame, int]:
+    def _step(self, mark: Mark, *, trust_index: bool = True) -> list[tuple[Frame, int]]:
         offset = self.position.offset
         if self._file is None:
             self._locate(mark, trust_index)
@@ -197,12 +203,12 @@ class Reader:
                 raise BadFrame(f"a frame for offset {header.base} stands where {self._offset} belongs")
             if header.end > (mark.end if self._next_base is None else self._next_base):
                 raise BadFrame(f"a frame goes up to offset {header.end}, past the end of its segment")
-            frame = None
+            frames = None
             if header.end > offset:
-                frame = _trimmed(place, read_lines(self._file, place, self._codec), offset)
+                frames = _frames(place, read_lines(self._file, place, self._codec), offset)
             self._at, self._offset = place.after, header.end
-            if frame is not None:
-                return frame, header.content_length
+            if frames is not None:
+                return frames
 
     def _locate(self, mark: Mark, trust_index: bool) -> None:
         """Open the segment of the position and go near it, with the index where there is one."""
@@ -234,18 +240,36 @@ class Reader:
         return bases[here]
 
 
-def _trimmed(place: Place, lines: list[bytes], offset: int) -> Frame:
+def _frames(place: Place, lines: list[bytes], offset: int) -> list[tuple[Frame, int]]:
+    """What a frame has from `offset` on: as one, or as the frames that were merged into it."""
     header = place.header
-    skip = max(offset - header.base, 0)
+    if header.parts is None:
+        whole = Part(header.count, header.first_ms, header.last_ms)
+        return [(_part(header, whole, 0, lines, offset), header.content_length)]
+    frames, start = [], 0
+    for part in header.parts:
+        if header.base + start + part.count > offset:
+            frame = _part(header, part, start, lines, offset)
+            frames.append((frame, header.content_length * part.count // header.count))
+        start += part.count
+    return frames
+
+
+def _part(header: Header, part: Part, start: int, lines: list[bytes], offset: int) -> Frame:
+    """Lines `start` to `start + part.count` of a frame, without those before `offset`."""
+    stop = start + part.count
+    start = max(offset - header.base, start)
+    whole = not start and stop == header.count
+    origins = header.origins
     return Frame(
-        header.base + skip,
-        header.count - skip,
+        header.base + start,
+        stop - start,
         header.epoch,
-        header.first_ms,
-        header.last_ms,
+        part.first_ms,
+        part.last_ms,
         header.config_id,
-        lines[skip:] if skip else lines,
-        header.cursor,
-        header.origins[skip:] if header.origins is not None else None,
+        lines if whole else lines[start:stop],
+        header.cursor if stop == header.count else None,
+        origins if whole or origins is None else origins[start:stop],
         bool(header.flags & HAS_HOLES),
     )

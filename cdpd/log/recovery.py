@@ -12,10 +12,11 @@ from typing import Final
 from msgspec import Struct, field
 
 from cdpd.log.files import Files
-from cdpd.log.frame import CONTINUES, BadFrame, Codec, Cursor, Start
+from cdpd.log.frame import COMPACT, CONTINUES, BadFrame, Codec, Cursor, Start
 from cdpd.log.index import index_path
 from cdpd.log.lineage import known_lineage
 from cdpd.log.mark import Mark, read_mark
+from cdpd.log.rewrite import trim
 from cdpd.log.segment import (
     NEW_SUFFIX,
     Place,
@@ -91,6 +92,8 @@ def recover(files: Files, folder: Path, *, floor: int, target: int | None) -> Re
     elif same_boot and published >= floor:
         search.stop, search.aside = published, False
     bases = segment_bases(files, folder)
+    if target is not None:
+        _cut_inside(search, bases, target)
     found = _last_segment(search, bases)
     opening = read_opening(files, folder, bases[-1]) if bases else None
     end = bases[-1] if bases else 0
@@ -126,6 +129,21 @@ def recover(files: Files, folder: Path, *, floor: int, target: int | None) -> Re
         damaged=damaged,
         reports=search.reports,
     )
+
+
+def _cut_inside(search: _Search, bases: list[int], target: int) -> None:
+    """Where the target lies inside of a frame, which only recompression makes, let that frame end there."""
+    base = max((base for base in bases if base < target), default=None)
+    opening = None if base is None else read_opening(search.files, search.folder, base)
+    if base is None or opening is None or not opening.header.flags & COMPACT:
+        return
+    aside = _aside(search, f"{segment_path(search.folder, base).name}.{target}")
+    try:
+        if trim(search.files, search.folder, base, target, aside):
+            text = f"what is behind offset {target} does not count; it is set aside, with its frame, as {aside.name}"
+            search.reports.append(f"{segment_path(search.folder, base).name}: {text}")
+    except BadFrame:
+        pass  # damage: what follows says where
 
 
 def _last_segment(search: _Search, bases: list[int]) -> _Found:

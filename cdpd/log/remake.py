@@ -16,7 +16,7 @@ from cdpd.log.frame import Codec, Cursor, Header, Start, encode_frame
 from cdpd.log.lineage import epoch_of, known_lineage
 from cdpd.log.mark import NAME as MARK
 from cdpd.log.mark import Mark
-from cdpd.log.rewrite import Draft, hole_frames
+from cdpd.log.rewrite import Draft, hole_frames, trimmed
 from cdpd.log.scan import Bad, scan
 from cdpd.log.segment import NEW_SUFFIX, Place, read_opening, segment_path
 from cdpd.log.verify import DAMAGED_SUFFIX
@@ -226,7 +226,7 @@ class Remake:
             header = item.place.header
             state.note(header)
             if item.lines is not None:
-                frames.append(self._trimmed(header, item.lines))
+                frames.append(trimmed(self._codec, header, item.lines))
                 return frames
             return frames + hole_frames(
                 self._codec,
@@ -252,21 +252,6 @@ class Remake:
                 cursor=state.cursor,
             )
         return frames
-
-    def _trimmed(self, header: Header, lines: Sequence[bytes]) -> tuple[Header, bytes]:
-        return encode_frame(
-            self._codec,
-            b"".join(line + b"\n" for line in lines),
-            base=header.base,
-            count=len(lines),
-            first_ms=header.first_ms,
-            last_ms=header.last_ms,
-            epoch=header.epoch,
-            config_id=header.config_id,
-            flags=header.flags,
-            cursor=header.cursor,
-            origins=None if header.origins is None else header.origins[: len(lines)],
-        )
 
     def _opening(self, items: Sequence[Place | Bad]) -> tuple[Header, bytes]:
         state, epoch = self._state, self._epoch(items)

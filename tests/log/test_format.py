@@ -48,7 +48,7 @@ def read_header(data: bytes, at: int) -> dict[str, object]:
     assert header["zero"] == 0
     part = at + 72
     flags = fixed[2]
-    assert flags < 32
+    assert flags < 128
     if flags & 2:
         header["cursor"] = struct.unpack_from("<QQQ", data, part)
         part += 24
@@ -69,6 +69,26 @@ def read_header(data: bytes, at: int) -> dict[str, object]:
         (entries,) = struct.unpack_from("<I", data, part)
         header["lineage"] = [struct.unpack_from("<QQ", data, part + 4 + 16 * i) for i in range(entries)]
         part += 4 + 16 * entries
+    if flags & 32:
+
+        def varint() -> int:
+            nonlocal part
+            number = shift = 0
+            while True:
+                byte = data[part]
+                part += 1
+                number |= (byte & 0x7F) << shift
+                shift += 7
+                if byte < 0x80:
+                    return number
+
+        header["parts"] = parts = []
+        time = fixed[9]
+        for _ in range(varint()):
+            count, since, span = varint(), varint(), varint()
+            parts.append((count, time + since, time + since + span))
+            time += since + span
+        assert time == fixed[10]
     assert part == at + 4 + length, "the parts fill the header"
     header["checksum"] = struct.unpack_from("<I", data, part)[0]
     assert header["checksum"] == checksum(data[at:part])

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
@@ -25,8 +26,11 @@ from cdpd.log.errors import AppendFailed, NoLongerKept, NotRecovered
 from cdpd.log.folder import StreamFolder
 from cdpd.log.frame import Cursor
 from cdpd.log.reader import Reader
+from cdpd.log.recompress import Recompression
 from cdpd.log.retention import Retention
+from cdpd.log.segment import segment_bases
 from cdpd.log.stream import Stream, StreamOptions, open_stream
+from cdpd.log.thread import OneThread
 from tests.clock import FakeClock
 from tests.log.disk import KINDS, Disk, Fault
 
@@ -54,12 +58,19 @@ async def inline(work: Callable[..., T], *args: Any, **_: Any) -> T:
     return work(*args)
 
 
+async def in_place_of_a_thread(_: OneThread, work: Callable[..., T], *args: Any) -> T:
+    return await inline(work, *args)
+
+
 class Log(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patches = [
             mock.patch("anyio.to_thread.run_sync", inline),
+            mock.patch.object(OneThread, "run", in_place_of_a_thread),
             mock.patch("cdpd.log.append.MAX_CONTENT", 200),
+            mock.patch("cdpd.log.recompress.MAX_CONTENT", 1000),
+            mock.patch("cdpd.log.recompress._SYNC_EVERY", 300),
         ]
         for patch in self.patches:
             patch.start()
@@ -73,6 +84,7 @@ class Log(RuleBasedStateMachine):
         self.seen: dict[str, dict[int, tuple[bytes, int]]] = {name: {} for name in NAMES}
         self.consumers = dict.fromkeys(NAMES, BEGINNING)
         self.streams: dict[str, Stream] = {}
+        self.readers: dict[str, Reader] = {}
         self.life: asyncio.Task[None] | None = None
 
     @initialize(seed=st.integers(0, 2**32))
@@ -268,6 +280,14 @@ class Log(RuleBasedStateMachine):
 
         self._work(all_together())
 
+    @rule(count=st.integers(2, 12), keep=st.integers(0, 255))
+    def trickle(self, count: int, keep: int) -> None:
+        """Line after line, each in a frame of its own at a time of its own."""
+        for _ in range(count):
+            self.receive([(1, 0)], 1)
+            self.loop.run_until_complete(self.clock.advance(1))
+            self.pipeline(8, keep, False)
+
     def _line(self, **more: object) -> bytes:
         self.number += 1
         return json.dumps({"n": self.number, **more}).encode()
@@ -337,7 +357,61 @@ class Log(RuleBasedStateMachine):
 
         self._work(work())
 
+    @rule(
+        name=st.sampled_from(NAMES),
+        which=st.integers(0, 5),
+        operations=st.none() | st.integers(0, 12),
+        between=st.sampled_from(["nothing", "retention", "reading"]),
+    )
+    def recompress(self, name: str, which: int, operations: int | None, between: str) -> None:
+        """In the background; the process may die on the way, segments may go, readers have the old file open."""
+        stream = self.streams[name]
+        sealed = [
+            (base, end)
+            for base, end in pairwise(segment_bases(self.disk, LOG / name))
+            if end <= stream.live_segment
+        ]
+        if not sealed:
+            return
+        base, end = sealed[which % len(sealed)]
+        self.disk.operations_left = operations
+
+        async def work() -> None:
+            try:
+                job = Recompression(self.disk, LOG / name, base, end)
+                try:
+                    while job.step():
+                        await asyncio.sleep(0)
+                        if between == "reading":
+                            self.read_on(name, 1)
+                    if between == "retention":
+                        needed = {"consumer": self.consumers[name].offset}
+                        if name == "received":
+                            cursor = self.streams["events"].cursor or Cursor(BEGINNING, 0)
+                            needed["pipeline"] = cursor.received.offset
+                        await stream.retain(Retention(0.0, 0), needed)
+                    if await stream.exclusively(job.swap):
+                        job.finish()
+                finally:
+                    job.close()
+            except (OSError, NoLongerKept):
+                pass
+
+        self._read(name, stream.reader())
+        self._work(work())
+
     # --- reading ---
+
+    @rule(name=st.sampled_from(NAMES), lines=st.integers(1, 5))
+    def read_on(self, name: str, lines: int) -> None:
+        """A reader that keeps its file open, whatever happens meanwhile."""
+        reader = self.readers.setdefault(name, StreamFolder(LOG / name, self.disk).reader())
+        try:
+            self._read(name, reader, lines, pieces=1)
+        except NoLongerKept:
+            reader.seek(BEGINNING)
+        except NotRecovered:
+            assert self.life is None
 
     @rule(name=st.sampled_from(NAMES), lines=st.integers(1, 5))
     def consume(self, name: str, lines: int) -> None:
