@@ -28,7 +28,7 @@ from cdpd.ingest.metrics_page import MetricsPage
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings
-from cdpd.ingest.tracking import Append, Tracking
+from cdpd.ingest.tracking import Append, AppendThen, Tracking
 from cdpd.ingest.watch import Phase, Watch
 from cdpd.metrics import Metrics
 from cdpd.oauth.contract import OAuth
@@ -50,6 +50,7 @@ class Ingest:
         *,
         settings: IngestSettings,
         append: Append,
+        append_then: AppendThen | None = None,
         clock: Clock,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
@@ -66,7 +67,7 @@ class Ingest:
         self._answers = Answers(clock)
         self.keys = keys or KeyUse()
         """When each write key was last used."""
-        self._tracking = Tracking(append, clock, metrics, log, self._in_flight, self.keys, oauth)
+        self._tracking = Tracking(append, append_then, clock, metrics, log, self._in_flight, self.keys, oauth)
         self._endpoints = Endpoints(
             answers=self._answers,
             tracking=self._tracking,
@@ -78,7 +79,7 @@ class Ingest:
             log=log,
             ready=ready,
         )
-        self.watch = Watch(clock, settings, self.handle)
+        self.watch = Watch(clock, settings, self.handle, self.handle_at_once)
         """The connections and their deadlines; `serve` runs its sweep."""
         self._active = 0
         self._plugins = web.Application()
@@ -132,7 +133,7 @@ class Ingest:
     # -- stopping ----------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Close what is idle and wait until every request that is being handled is answered.
+        """Close what is idle and wait until every request that has begun is answered.
 
         A client whose connection ends before it was answered at all need not try again. So new connections, and
         headers that have begun, get GRACE seconds to become requests.
@@ -147,7 +148,11 @@ class Ingest:
         for connection in self.watch.expected():
             if connection.transport is not None:
                 connection.transport.close()
-        await self.watch.until(lambda: not self._active)
+        await self.watch.until(lambda: not self._active and not self.watch.working())
+        with anyio.move_on_after(GRACE):  # each answer ends its connection, once it is on its way
+            await self.watch.until(
+                lambda: all(one.phase is Phase.LINGERING for one in self.watch.connections)
+            )
 
     @property
     def active(self) -> int:
@@ -189,6 +194,36 @@ class Ingest:
                 self.watch.moved.set()
         self._count(path, answer.status, began)
         return answer
+
+    def handle_at_once(self, request: Request, then: Callable[[Answer], None]) -> bool:
+        """Begin to answer an ordinary POST of events without a task; False, and nothing done, for any other.
+
+        `then` gets the answer, later.
+        """
+        endpoint = routes.EVENTS.get(request.path)
+        if endpoint is None or request.method != "POST":
+            return False
+        began = self._monotonic()
+
+        def ended(refused: Refused | None) -> None:
+            self._active -= 1
+            try:
+                if refused is None:
+                    answer = self._answers.success(request)
+                else:
+                    self._metrics.add(names.REJECTED, refused.code)
+                    answer = self._answers.refused(request, refused)
+                self._count(endpoint.path, answer.status, began)
+                then(answer)
+            except Exception as error:  # noqa: BLE001 - others wait for the same write: none may suffer for this one
+                self._failed(request, endpoint.path, error)
+            if self.watch.moved is not None:
+                self.watch.moved.set()
+
+        if not self._tracking.take_at_once(request, endpoint, self._settings, ended):
+            return False
+        self._active += 1
+        return True
 
     def _count(self, path: str, status: int, began: float) -> None:
         self._metrics.add(names.REQUESTS, path, str(status))

@@ -67,12 +67,18 @@ class Watch:
     """What all connections of a server share."""
 
     def __init__(
-        self, clock: Clock, settings: IngestSettings, handle: Callable[[Request], Awaitable[Answer]]
+        self,
+        clock: Clock,
+        settings: IngestSettings,
+        handle: Callable[[Request], Awaitable[Answer]],
+        handle_at_once: Callable[[Request, Callable[[Answer], None]], bool],
     ) -> None:
         self._clock = clock
         self.settings = settings
         self.handle = handle
         """Answers a request. Raises ConnectionError only, for a client that is gone."""
+        self.handle_at_once = handle_at_once
+        """Begins to answer an ordinary request, and calls back; False, and nothing done, for any other."""
         self.now = clock.monotonic()
         """As of the last sweep."""
         self.connections: set[Connection] = set()
@@ -119,6 +125,10 @@ class Watch:
             if connection.phase is Phase.HEADER or (connection.phase is Phase.IDLE and connection.fresh):
                 waiting.append(connection)
         return waiting
+
+    def working(self) -> bool:
+        """Whether a request is being read or answered; its task may not have begun yet."""
+        return any(connection.phase in (Phase.BODY, Phase.WORKING) for connection in self.connections)
 
     async def end(self) -> None:
         """Cut whatever is still there, and wait until nothing of it runs."""
