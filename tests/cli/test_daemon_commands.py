@@ -17,6 +17,8 @@ class FakeDaemon:
     async def status(self) -> dict[str, Any]:
         return {
             "state": "running",
+            "version": "1.2.3",
+            "pid": 4711,
             "listen": ["http://127.0.0.1:8080"],
             "uptime_seconds": 12345,
             "streams": {"received": {"begin": 0, "end": 1200}, "events": {"begin": 0, "end": 7}},
@@ -33,26 +35,30 @@ class FakeDaemon:
         return {"changed": ["sources"], "needs_restart": [], "warnings": []}
 
 
-def test_status_shows_every_part(cdpd: Cdpd, tmp_path: Path) -> None:
+def test_status_shows_every_part_and_counters_when_asked(cdpd: Cdpd, tmp_path: Path) -> None:
     with control_server(tmp_path, FakeDaemon()):
         ran = cdpd("status", "--data-dir", tmp_path)
+        counted = cdpd("status", "--counters", "--data-dir", tmp_path)
         machine = cdpd("status", "--json", "--data-dir", tmp_path)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.lines[:3] == [
-        "state           running",
-        "listen          http://127.0.0.1:8080",
-        "uptime seconds  12345",
+    assert ran.lines == [
+        "cdpd 1.2.3 · running for 3 h 25 min · pid 4711 · http://127.0.0.1:8080",
+        "",
+        "STREAM    EVENTS  OFFSETS",
+        "received   1,200  0 to 1,200",
+        "events         7  0 to 7",
+        "",
+        "DESTINATIONS  none",
     ]
-    table = ran.lines[ran.lines.index("streams") :]
-    assert table[1].split() == ["begin", "end"]
-    assert table[2].split() == ["received", "0", "1,200"]
-    assert ran.lines[ran.lines.index("counters") + 1 :] == [
+    assert counted.lines[: len(ran.lines)] == ran.lines
+    assert counted.lines[counted.lines.index("counters") + 1 :] == [
         "  cdpd_requests_total",
         "    /v1/batch,200  1,234",
         "  cdpd_hook_seconds_total",
         "    spec  0.1235",
     ]
     assert machine.json["streams"]["received"]["end"] == 1200
+    assert machine.json["counters"]["cdpd_requests_total"] == {"/v1/batch,200": 1234.0}
 
 
 def test_reload_tells_what_changed(cdpd: Cdpd, tmp_path: Path) -> None:
