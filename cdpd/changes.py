@@ -12,6 +12,7 @@ _RESTART_NEEDED: Final[dict[str, Callable[[Config], object]]] = {
     "data": lambda config: config.data,
     "logging.format": lambda config: config.logging.format,
     "metrics.listen": lambda config: config.metrics.listen,
+    "process.roles": lambda config: config.process.roles,
 }
 """What a reload cannot change, and how to read it. Of the listeners they know themselves."""
 

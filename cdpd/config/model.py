@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from cdpd.config.roles import ROLES, Role
 from cdpd.secret import Secret
 
 DEFAULT_HOOKS = ("spec", "dedup", "ip")
@@ -147,6 +148,14 @@ class LogConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     discarded: StreamConfig = StreamConfig()
 
 
+class ProcessConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[process]"""
+
+    roles: list[list[Role]] = field(default_factory=lambda: [list(ROLES)])
+    """Which parts of the daemon share a process: a list for each process, every part in one of them. Default: all in
+    one. `[["ingest"], ["process", "deliver"]]` uses a second core; ingest then goes on while the others restart."""
+
+
 class PipelineConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """[pipeline]"""
 
@@ -187,6 +196,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     log: LogConfig = LogConfig()
     logging: LoggingConfig = LoggingConfig()
     metrics: MetricsConfig = MetricsConfig()
+    process: ProcessConfig = ProcessConfig()
     pipeline: PipelineConfig = PipelineConfig()
     sources: dict[str, SourceConfig] = {}
     oauth: dict[str, OAuthAppConfig] = {}

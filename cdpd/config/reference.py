@@ -16,6 +16,7 @@ from cdpd.config.model import (
     MetricsConfig,
     OAuthAppConfig,
     PipelineConfig,
+    ProcessConfig,
     SourceConfig,
     StreamConfig,
     TlsConfig,
@@ -96,6 +97,12 @@ def reference() -> str:
             "Where events go. Every destination has these options, and those that `cdpd plugins show TYPE` tells.",
         ),
         _section("destinations.NAME.batch", BatchLimits, "How much goes in one request."),
+        _section(
+            "process",
+            ProcessConfig,
+            "How many processes the daemon is. Several are started, watched and stopped by the one that `cdpd run` "
+            "is; one that ends is started again while the others go on.",
+        ),
         _section("data", DataConfig, "Where everything is kept."),
         _section("log", LogConfig, "The streams on disk.", leave_out=("received", "events", "discarded")),
         _section(

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args
 Role = Literal["ingest", "process", "deliver"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 """In the order in which an event comes by."""
+FORM: Final = 'write it like [["ingest"], ["process", "deliver"]]: a list for each process, every role in one of them'
 
 
 def broken_roles(value: Any) -> Iterator[str]:
@@ -16,12 +17,12 @@ def broken_roles(value: Any) -> Iterator[str]:
         return
     named = [role for group in value for role in group]
     if [] in value:
-        yield "a process without a role would do nothing: leave the empty list out"
+        yield "an empty list is a process that does nothing"
     for role in ROLES:
         if named.count(role) > 1:
-            yield f'"{role}" stands in it {named.count(role)} times: one process has it, the others do not'
+            yield f'"{role}" is in {named.count(role)} processes'
         elif role not in named:
-            yield f'"{role}" is missing: events would not get any further'
+            yield f'"{role}" is in none'
 
 
 def named(group: Sequence[Role]) -> str:

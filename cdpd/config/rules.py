@@ -16,6 +16,8 @@ from cdpd.config.duration import parse_duration, parse_keep
 from cdpd.config.locate import Path
 from cdpd.config.model import HttpConfig
 from cdpd.config.problem import did_you_mean
+from cdpd.config.roles import FORM as ROLES_FORM
+from cdpd.config.roles import broken_roles
 from cdpd.config.shape import Fault
 
 DEEPEST: Final = 120
@@ -60,6 +62,9 @@ def _values(data: dict[str, Any]) -> Iterator[Fault]:
             yield from _raised(path, check, value)
     yield from _listen_faults(table(data, "http"))
     yield from _bounds(table(data, "http"))
+    wrong = list(broken_roles(table(data, "process").get("roles")))
+    if wrong:
+        yield Fault(("process", "roles"), "; ".join(wrong), ROLES_FORM)
     proxies = table(data, "http").get("trusted_proxies")
     for i, proxy in enumerate(proxies if isinstance(proxies, list) else []):
         if isinstance(proxy, str):
