@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +17,7 @@ from cdpd.config.problem import ConfigError, Problem
 from cdpd.discovery import Found
 from cdpd.doctor.finding import Finding, ok, problem, warning
 from cdpd.doctor.machine import Machine
+from cdpd.timestamp import parse_time
 
 _CREDENTIALS: Final = Path("/run/credentials/cdpd.service")
 """Where systemd puts what LoadCredential= of our unit brings."""
@@ -94,6 +95,20 @@ def check_certificate(loaded: LoadedConfig, machine: Machine) -> Iterator[Findin
         yield kind("certificate", text, renew, days=days)
     else:
         yield ok("certificate", f"{certificate.name} is good for {plural(days, 'day')}", days=days)
+
+
+def check_shown_certificate(loaded: LoadedConfig, status: Mapping[str, Any]) -> Iterator[Finding]:
+    """Does the running daemon show the certificate that is in the file?"""
+    certificate, shown = loaded.certificate, status.get("certificate")
+    if certificate is None or not isinstance(shown, dict):
+        return
+    expires = parse_time(str(shown.get("expires")))
+    if expires is not None and expires // 1000 != certificate.ends:
+        yield warning(
+            "certificate",
+            f"the daemon shows one that expires {shown['expires']}; {certificate.name} is another by now",
+            "`cdpd reload` (let what renews it do that)",
+        )
 
 
 def check_plugins(

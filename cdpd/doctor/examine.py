@@ -12,7 +12,12 @@ from cdpd.config.load import LoadedConfig
 from cdpd.config.model import Config
 from cdpd.config.peek import peek
 from cdpd.config.problem import ConfigError
-from cdpd.doctor.configuration import check_certificate, check_plugins, read_configuration
+from cdpd.doctor.configuration import (
+    check_certificate,
+    check_plugins,
+    check_shown_certificate,
+    read_configuration,
+)
 from cdpd.doctor.finding import Finding
 from cdpd.doctor.folder import check_filesystem, check_folder, check_syncs, nearest_folder
 from cdpd.doctor.machine import Machine
@@ -43,6 +48,8 @@ def examine(
         yield from asked
         if status is not None:
             yield from check_daemon(status, machine)
+            if read.loaded is not None:
+                yield from check_shown_certificate(read.loaded, status)
         if read.loaded is not None or read.missing:
             addresses = listens(config.http.listen)
             if status is None and config.metrics.listen is not None:  # a daemon that runs has it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import stat
 import subprocess
 import sys
@@ -130,47 +131,37 @@ def test_the_code_is_formatted_typed_and_without_a_placeholder_left(cdpd: Cdpd, 
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def fresh_environment(folder: Path, *packages: str) -> Path:
-    """An environment with cdpd and these packages; its folder of programs."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    programs = folder / "bin"
-    command = [programs / "python", "-m", "pip", "install", "-q", str(ROOT), *packages]
-    subprocess.run(command, check=True)
-    return programs
-
-
-def test_their_tests_pass_at_once_in_a_fresh_environment_and_their_readmes_say_what_works(
-    cdpd: Cdpd,
-) -> None:
-    here = Path.cwd()
-    cdpd("new", "hook", "gold-status")
-    cdpd("new", "destination", "my-crm")
-    folders = [here / "cdpd-gold-status", here / "cdpd-my-crm"]
-    programs = fresh_environment(here / "venv", *(f"{folder}[test]" for folder in folders))
-    for folder in folders:
-        done = subprocess.run(
-            [programs / "python", "-m", "pytest", "-q"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert " passed" in done.stdout
-        assert "warning" not in done.stdout
-    blocks = [
-        folder.joinpath("README.md").read_text().split("```toml\n")[1].partition("```")[0]
-        for folder in folders
-    ]
-    config = here / "cdpd.toml"
-    config.write_text('[sources.web]\nwrite_keys = ["wk_scaffold_web"]\n' + "\n".join(blocks))
-    config.chmod(0o600)
+def run(*command: object, **environ: str) -> str:
+    """What a program says; it must work."""
     done = subprocess.run(
-        [programs / "cdpd", "check"], env={"MY_CRM_TOKEN": "t"}, capture_output=True, text=True, check=False
+        [str(part) for part in command],
+        env={"PATH": os.environ["PATH"], "HOME": str(Path.home()), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "hooks spec → dedup → ip → gold_status; 1 destination" in done.stdout
-    shown = subprocess.run(
-        [programs / "cdpd", "plugins", "show", "my_crm"], capture_output=True, text=True, check=True
+    return done.stdout
+
+
+def test_in_a_fresh_environment_what_it_says_to_do_next_works_and_so_do_the_readmes(cdpd: Cdpd) -> None:
+    run(sys.executable, "-m", "venv", "venv")
+    run("venv/bin/python", "-m", "pip", "install", "-q", ROOT)
+    for kind, name in (("hook", "gold-status"), ("destination", "my-crm")):
+        said = run("venv/bin/cdpd", "new", kind, name).splitlines()
+        install, test, show = (line.removeprefix("next:").strip() for line in said[1:])
+        run("sh", "-c", install)
+        tested = run("sh", "-c", test)
+        assert " passed" in tested
+        assert "warning" not in tested
+        assert f"a {kind} of cdpd-{name} 0.1.0" in run("sh", "-c", show)
+    assert "a secret is never shown" in run("venv/bin/cdpd", "plugins", "show", "my_crm")
+    readmes = [Path(folder, "README.md").read_text() for folder in ("cdpd-gold-status", "cdpd-my-crm")]
+    config = Path("cdpd.toml")
+    config.write_text(
+        '[sources.web]\nwrite_keys = ["wk_scaffold_web"]\n'
+        + "".join(text.split("```toml\n")[1].partition("```")[0] for text in readmes)
     )
-    assert "    Sent as a bearer token; a secret is never shown, logged or kept." in shown.stdout
+    config.chmod(0o600)
+    checked = run("venv/bin/cdpd", "check", MY_CRM_TOKEN="t")
+    assert "hooks spec → dedup → ip → gold_status; 1 destination" in checked

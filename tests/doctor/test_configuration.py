@@ -16,6 +16,7 @@ from cdpd.doctor.configuration import (
     Read,
     check_certificate,
     check_plugins,
+    check_shown_certificate,
     read_configuration,
     with_credentials,
 )
@@ -88,6 +89,18 @@ def test_a_certificates_end_is_told(begins: int, ends: int, state: str, text: st
     loaded = LoadedConfig(Config(), 1, Path(), certificate=files)
     finding = only(check_certificate(loaded, FakeMachine()))
     assert (finding.state, finding.text) == (state, text)
+
+
+def test_a_renewed_certificate_that_the_daemon_does_not_show_yet_is_told() -> None:
+    files = CertificateFiles(b"", b"", "web.pem", NOW - DAY, NOW + 90 * DAY)
+    loaded = LoadedConfig(Config(), 1, Path(), certificate=files)
+    finding = only(check_shown_certificate(loaded, {"certificate": {"expires": "2026-02-02T12:00:00Z"}}))
+    assert finding.state == "warning"
+    assert finding.text == (
+        "the daemon shows one that expires 2026-02-02T12:00:00Z; web.pem is another by now"
+    )
+    assert list(check_shown_certificate(loaded, {"certificate": {"expires": "2026-05-01T12:00:00Z"}})) == []
+    assert list(check_shown_certificate(loaded, {})) == []
 
 
 def test_without_a_certificate_there_is_nothing_to_tell() -> None:
