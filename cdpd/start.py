@@ -18,9 +18,10 @@ from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError
 from cdpd.control.client import ControlClient, ControlRefused, NoAnswer, NotRunning
 from cdpd.control.server import ControlInUse
-from cdpd.daemon import Daemon, RunOptions
+from cdpd.daemon import Daemon
 from cdpd.delivery.delivery import DestinationError
 from cdpd.delivery.state import StateError
+from cdpd.foreground import RunOptions
 from cdpd.ingest.handed import take_handed
 from cdpd.ingest.server import ListenError
 from cdpd.ingest.sockets import check_free

@@ -48,7 +48,7 @@ def run(
             raise CommandError(f"--listen: {error}", USAGE) from None
     # Nothing is loaded yet that a reload could change; the daemon minds its signals from its first moment on.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from cdpd.daemon import RunOptions
+    from cdpd.foreground import RunOptions
     from cdpd.start import run as run_daemon
 
     raise typer.Exit(run_daemon(RunOptions(config=config, data_dir=data_dir, listen=listen)))

@@ -15,14 +15,16 @@ from cdpd.bring.receiving import Receiving
 from cdpd.config.data_folder import key_use_file, oauth_db
 from cdpd.config.load import LoadedConfig
 from cdpd.config.roles import Role
-from cdpd.control.contract import Calls, DiscardedFilter
+from cdpd.control.contract import Busy, Calls, DiscardedFilter
 from cdpd.ingest.browser_library import BrowserLibrary
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.key_use import KeyUse, KeyUseFile
 from cdpd.ingest.metrics_page import MetricsPage
+from cdpd.ingest.refusal import disk_full
 from cdpd.ingest.report import sources_report
 from cdpd.ingest.settings import IngestSettings
 from cdpd.listeners import Listeners
+from cdpd.log.errors import AppendFailed
 from cdpd.oauth.apps import Apps
 from cdpd.oauth.calls import token_calls
 from cdpd.oauth.server import AuthorizationServer
@@ -59,6 +61,7 @@ class IngestPart:
         self._key_file = key_file
         self._prepared: tuple[Apps, BrowserLibrary | None] | None = None
         loaded = ground.loaded()
+        self._full: str | None = None
         self._received = ground.streams.writer("received")
         self._oauth = AuthorizationServer(
             path=oauth_db(loaded.data_dir),
@@ -70,6 +73,7 @@ class IngestPart:
         self.ingest = Ingest(
             settings=listeners.settings(loaded, library),
             append=self._append,
+            append_then=self._received.append_then,
             clock=ground.clock,
             metrics=ground.metrics,
             log=ground.log,
@@ -166,6 +170,8 @@ class IngestPart:
 
     async def retry_discarded(self, which: DiscardedFilter, dry_run: bool) -> dict[str, Any]:
         """Append the matching lines of `discarded` to `received` again (cdpd/control/contract.py)."""
+        if self._full is not None and not dry_run:
+            raise Busy(self._full)
         config_id, discarded = self._ground.loaded().config_id, self._ground.streams.discarded
         return await retry_discarded(discarded, self._received, which, config_id=config_id, dry_run=dry_run)
 
@@ -175,7 +181,14 @@ class IngestPart:
     def _settings(self) -> IngestSettings:
         return self._listeners.settings(self._ground.loaded(), self._library)
 
+    def disk_full(self, reason: str | None) -> None:
+        """Take no events any more, for this reason; None: take them again."""
+        self._full = reason
+        self.ingest.close_for(None if reason is None else disk_full)
+
     async def _append(self, lines: Sequence[bytes], config_id: int) -> object:
+        if self._full is not None:
+            raise AppendFailed(self._full)
         clock = self._ground.clock
         began = clock.monotonic()
         appended = await self._received.append(lines, config_id=config_id)

@@ -13,9 +13,9 @@ import structlog
 from cdpd.changes import changed, restart_needed
 from cdpd.clock import Clock
 from cdpd.config.load import LoadedConfig
-from cdpd.config.problem import ConfigError, Problem
 from cdpd.config.roles import Role
 from cdpd.control.contract import Calls, CannotDo, DiscardedFilter
+from cdpd.disk import DiskFloor
 from cdpd.ingest.metrics_page import MetricsPage
 from cdpd.listeners import Listeners
 from cdpd.logs import Threshold
@@ -26,10 +26,11 @@ from cdpd.parts.deliver import DeliverPart
 from cdpd.parts.ingest import IngestPart
 from cdpd.parts.part import Ground, Part
 from cdpd.parts.process import ProcessPart
+from cdpd.recompression import Recompressor
 from cdpd.scrape import gauges
 from cdpd.status import daemon_status, status_line
 from cdpd.streams import Streams, open_streams, stream_options
-from cdpd.upkeep import upkeep
+from cdpd.upkeep import Kept, upkeep
 from cdpd.watchdog import watch_over
 
 Ready = Callable[[], str | None]
@@ -52,8 +53,6 @@ class Running:
         """The configuration that runs."""
         self.roles = roles
         self.metrics = Metrics()
-        self.stopping = False
-        """No reload is taken any more."""
         self._ready = ready
         self._clock = clock
         self._log = log
@@ -63,6 +62,13 @@ class Running:
         self._ingest: IngestPart | None = None
         self._process: ProcessPart | None = None
         self._deliver: DeliverPart | None = None
+        self._disk = DiskFloor(
+            loaded.data_dir,
+            lambda: self.loaded.config.log.min_free,
+            tell=self._disk_full,
+            clock=clock,
+            log=log,
+        )
         self.observation: Observation
 
     @classmethod
@@ -97,7 +103,7 @@ class Running:
                 self._deliver = await stack.enter_async_context(DeliverPart.open(ground))
             if "ingest" in roles:
                 shown = page or self.observation.scrape
-                part = IngestPart.open(ground, listeners, ready, shown)
+                part = IngestPart.open(ground, listeners, lambda: ready() or self._disk.reason, shown)
                 self._ingest = await stack.enter_async_context(part)
             if "process" in roles:
                 self._process = await stack.enter_async_context(ProcessPart.open(ground))
@@ -119,6 +125,8 @@ class Running:
                 tasks.start_soon(part.run)
             tasks.start_soon(self.observation.run)
             tasks.start_soon(upkeep, kept, lambda: self.loaded.config.log, self._clock, self._log)
+            tasks.start_soon(self._disk.run)
+            tasks.start_soon(self._recompressor(kept).run)
             tasks.start_soon(self._watch, notifier)
             for part in self.parts:
                 await part.ready()
@@ -126,6 +134,19 @@ class Running:
             for part in self.parts:
                 await part.stop()
             tasks.cancel_scope.cancel()
+
+    def _recompressor(self, kept: Sequence[Kept]) -> Recompressor:
+        return Recompressor(
+            [each.stream for each in kept],
+            wanted=lambda: self.loaded.config.log.recompress,
+            room=lambda: self._disk.has_room(2 * self.loaded.config.log.segment_bytes),
+            clock=self._clock,
+            log=self._log,
+        )
+
+    def _disk_full(self, reason: str | None) -> None:
+        if self._ingest is not None:
+            self._ingest.disk_full(reason)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
@@ -157,8 +178,6 @@ class Running:
         restart = restart_needed(self.loaded, loaded)
         try:
             for part in self.parts:
-                if self.stopping:
-                    raise ConfigError([Problem("the daemon is stopping: nothing was changed")])
                 restart += await part.prepare(loaded)
                 prepared.append(part)
         except BaseException:
@@ -219,7 +238,8 @@ class Running:
         return await self._ingest.retry_discarded(which, dry_run)
 
     def _told(self) -> dict[str, Any]:
-        return {name: told for part in self.parts for name, told in part.status().items()}
+        told = {name: told for part in self.parts for name, told in part.status().items()}
+        return {**told, "disk": self._disk.status()}
 
     def _observed(self) -> gauges.Parts:
         def pipeline() -> Any:
