@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cdpd.cli.output import columns, plural
+from cdpd.cli.output import columns, plural, size_text
 from cdpd.terminal import paint, printable
 from cdpd.timestamp import parse_time
 
@@ -23,6 +23,7 @@ _SHOWN: Final = frozenset(
         "data_dir",
         "configuration",
         "certificate",
+        "disk",
         "streams",
         "pipeline",
         "destinations",
@@ -73,6 +74,9 @@ class StatusReport:
             ("data", told.get("data_dir")),
             ("configuration", _listed(told.get("configuration"))),
         ]
+        disk = told.get("disk")
+        if disk and disk["free_bytes"] is not None:
+            rows.append(("disk", _free(disk)))
         certificate = told.get("certificate")
         if certificate:
             rows.append(("certificate", f"{certificate['from']}, until {certificate['expires']}"))
@@ -176,6 +180,13 @@ def _hook(name: str, one: Mapping[str, Any]) -> str:
     seconds, failures = one.get("seconds", 0), one.get("failures", 0)
     text = f"{name} {seconds:,.3g} s" if seconds < 100 else f"{name} {duration(seconds)}"
     return f"{text} ({plural(failures, 'failure')})" if failures else text
+
+
+def _free(disk: Mapping[str, Any]) -> str:
+    text = f"{size_text(disk['free_bytes'])} free"
+    if disk["state"] == "full":
+        text += f": nearly full, events are refused until there is room ({size_text(disk['floor_bytes'])} are kept free)"
+    return text
 
 
 def _listed(value: Any) -> str:
