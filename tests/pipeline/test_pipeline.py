@@ -451,6 +451,25 @@ class Later(Plugin):
             raise Retry("the service is down")
 
 
+async def test_the_status_tells_for_how_long_the_oldest_event_has_waited(rig: Rig) -> None:
+    class Mine(Later):
+        pass
+
+    assert isinstance(rig.clock, FakeClock)
+    await append(rig, 3)
+    async with running(rig, rig.chains(only("later"), {"later": Mine})) as pipeline:
+        status = await until(rig, pipeline, "waiting")
+        assert (status["behind"], status["behind_seconds"]) == (3, 0.0)
+        await rig.clock.advance(0.25)
+        assert pipeline.status()["behind_seconds"] == 0.25
+        Mine.ready = True
+        while pipeline.status()["behind"]:
+            await rig.clock.advance(rig.clock.next_wake or 0)
+            await checkpoint()
+        rig.clock.wall_ms += 60_000
+        assert pipeline.status()["behind_seconds"] == 0.0
+
+
 async def test_a_hook_that_asks_for_it_is_asked_again_with_growing_waits_loudly(rig: Rig) -> None:
     class Mine(Later):
         pass
