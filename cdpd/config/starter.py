@@ -41,6 +41,10 @@ write_keys = ["{write_key}"]
 # keep = "30d"
 # [log.events]                   # the archive
 # keep = "forever"
+
+# Metrics for Prometheus, at /metrics there; for Grafana and alerts see etc/ in cdpd's sources.
+# [metrics]
+# listen = "127.0.0.1:9187"
 """
 
 
