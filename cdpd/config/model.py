@@ -140,6 +140,9 @@ class LogConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A segment is closed at this size …"""
     segment_age: str = "1h"
     """… or this age."""
+    min_free: str = "256MiB"
+    """How much of the disk stays free, like `1GiB` or `2%` (of its size): below it requests are answered 503, so that
+    what was taken can still be processed and delivered. `0`: until nothing is left."""
     recompress: bool = True
     """Closed segments are compressed again in the background, in larger pieces; what was written in small ones ends at
     a third of its size."""

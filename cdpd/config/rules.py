@@ -19,6 +19,7 @@ from cdpd.config.problem import did_you_mean
 from cdpd.config.roles import FORM as ROLES_FORM
 from cdpd.config.roles import broken_roles
 from cdpd.config.shape import Fault
+from cdpd.config.size import parse_floor
 
 DEEPEST: Final = 120
 """Deepest nesting of an event; DuckDB reads 128 levels, and the line around an event has some of its own."""
@@ -54,6 +55,7 @@ def _values(data: dict[str, Any]) -> Iterator[Fault]:
         (("metrics", "listen"), _check_metrics_listen),
         (("metrics", "token"), _check_token),
         (("log", "segment_age"), parse_duration),
+        (("log", "min_free"), parse_floor),
         *((("log", stream, "keep"), parse_keep) for stream in STREAMS),
     ]
     for path, check in checks:

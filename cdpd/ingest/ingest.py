@@ -92,6 +92,10 @@ class Ingest:
         self._settings = self.watch.settings = settings
         self._in_flight.limit = settings.max_in_flight_bytes
 
+    def close_for(self, refusal: Callable[[], Refused] | None) -> None:
+        """Refuse all events, each request with a refusal of its own, until this is called with None."""
+        self._tracking.closed = refusal
+
     def mount(self, name: str, routes: Iterable[AbstractRouteDef]) -> None:
         """Serve a plugin's routes under `/-/NAME/`. Before `serve` only.
 

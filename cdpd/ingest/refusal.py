@@ -8,6 +8,8 @@ OVERLOAD_RETRY: Final = 1
 """Seconds until a refused client may try again when too many bodies are in flight."""
 APPEND_RETRY: Final = 5
 """… and when the log could not be written."""
+DISK_RETRY: Final = 30
+"""… and when the disk is nearly full: somebody has to make room."""
 
 
 class Refused(Exception):
@@ -45,6 +47,16 @@ def overloaded() -> Refused:
         "overloaded",
         "too much is being received at this moment; send the same request again",
         retry_after=OVERLOAD_RETRY,
+    )
+
+
+def disk_full() -> Refused:
+    """There is less room on the disk than is to be kept free."""
+    return Refused(
+        503,
+        "disk_full",
+        "the disk is nearly full, no more events are taken; send the same request again later",
+        retry_after=DISK_RETRY,
     )
 
 

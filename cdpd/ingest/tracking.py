@@ -63,6 +63,8 @@ class Tracking:
         keys: KeyUse,
         oauth: OAuth | None,
     ) -> None:
+        self.closed: Callable[[], Refused] | None = None
+        """How every event is refused for now."""
         self._append = append
         self._clock = clock
         self._metrics = metrics
@@ -126,6 +128,8 @@ class Tracking:
         source = self._source(request, settings, source, split)
         if source is None:
             return
+        if self.closed is not None:
+            raise self.closed()
         self._keys.note(source.write_key, at_ms)
         if endpoint.single and len(body) > settings.max_event_bytes:
             raise too_large("the event", settings.max_event_bytes)
