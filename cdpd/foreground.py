@@ -84,7 +84,7 @@ class Foreground(ABC):
             await self.reopen()
             self._log.info("reloaded", **await self.reload())
         except ConfigError as error:
-            problems = [str(problem) for problem in error.problems]
+            problems = [problem.for_log for problem in error.problems]
             self._log.error("not reloaded: the configuration is wrong", problems=problems)
         except OSError as error:
             self._log.error("not reloaded", problem=str(error))

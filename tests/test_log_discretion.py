@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -291,7 +292,10 @@ async def test_neither_content_nor_keys_nor_secrets_are_in_the_log(tmp_path: Pat
             await hostile(send)
             secret = await tokens(send)
             await until_all_have_failed(daemon)
-            daemon.config.write_text(config.replace(f'"{SECRETS["metrics"]}"', f'["{SECRETS["metrics"]}"]'))
+            wrong = config.replace(f'"{SECRETS["metrics"]}"', f'["{SECRETS["metrics"]}"]').replace(
+                f'write_keys = ["{KEY}"]', f'write_keys = "{KEY}"'
+            )
+            daemon.config.write_text(re.sub("headers = .*", f'headers = "{SECRETS["header"]}"', wrong))
             daemon.signal(signal.SIGHUP)
             with anyio.fail_after(PATIENCE):
                 while "not reloaded" not in daemon.log():  # noqa: ASYNC110 - a file tells of nothing

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+_FOUND: Final = re.compile(r'found ".*"')
+_WRITE: Final = re.compile(r'write \[".*"\]')
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
@@ -25,6 +30,13 @@ class Problem(Struct, frozen=True, omit_defaults=True):
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         text = ": ".join(part for part in (place, self.key, self.message) if part)
         return f"{text}; {self.suggestion}" if self.suggestion else text
+
+    @property
+    def for_log(self) -> str:
+        """The same without the value that was found: it may be a secret, or a write key that stands alone."""
+        message = _FOUND.sub('found "…"', self.message)
+        suggestion = _WRITE.sub('write ["…"]', self.suggestion)
+        return str(structs.replace(self, message=message, suggestion=suggestion))
 
 
 class ConfigError(Exception):
