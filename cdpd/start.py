@@ -54,7 +54,9 @@ def run(options: RunOptions) -> int:
     except ListenError as error:
         return _complain(str(error), 1)
     except ConfigError as error:
-        lines = "\n".join(f"  {problem}" for problem in error.problems)
+        # Where it is no person who reads this, it is kept: then without values.
+        told = map(str, error.problems) if sys.stderr.isatty() else (one.for_log for one in error.problems)
+        lines = "\n".join(f"  {problem}" for problem in told)
         return _complain(f"the configuration is wrong:\n{lines}", 2)
     threshold = Threshold(loaded.config.logging.level)
     clock = SystemClock()
