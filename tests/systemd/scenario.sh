@@ -29,7 +29,7 @@ say seccomp "$(sed -n 's/^Seccomp:\t//p' "/proc/$(main_pid)/status")"
 say capabilities "$(sed -n 's/^CapEff:\t//p' "/proc/$(main_pid)/status")"
 say user "$(stat -c %U "/proc/$(main_pid)")"
 say data "$(stat -c '%a %U' /var/lib/private/cdpd)"
-say command "$(/opt/cdpd/current/bin/cdpd status --config /etc/cdpd/cdpd.toml --json | grep -om1 '"state": *"running"' | head -1)"
+say command "$(/opt/cdpd/current/bin/cdpd status --config /etc/cdpd/cdpd.toml --json | tr -d ' "' | grep -o 'state:running' | head -1)"
 
 # Reloads: a good one, and one that is refused and fails the job.
 systemctl reload cdpd; say reload $?

@@ -78,7 +78,7 @@ EXPECTED = {
     "capabilities": "0000000000000000",
     "user": "cdpd",
     "data": "700 cdpd",
-    "command": '"state": "running"',
+    "command": "state:running",
     "reload": "0",
     "refused": "1",
     "reason": "1",
