@@ -24,11 +24,15 @@ class Listeners:
     """The daemon's. Sockets from systemd (`handed`) are all there is, where there are some; else `--listen`
     (`given`), else the configuration's."""
 
-    def __init__(self, handed: Sequence[Listening] = (), given: Sequence[str] = ()) -> None:
+    def __init__(
+        self, handed: Sequence[Listening] = (), given: Sequence[str] = (), *, settled: bool | None = None
+    ) -> None:
+        """`settled`: what the configuration says of addresses does not count; as a rule because others are named."""
         self.bound: list[Listen] = []
         """As they are bound; empty before and after."""
         self._handed = handed
         self._given = given
+        self.settled = bool(handed or given) if settled is None else settled
         self._tls: Tls | None = None
 
     @property
@@ -60,7 +64,7 @@ class Listeners:
         needed = [
             key for key in ("listen", "unix_mode") if getattr(before.http, key) != getattr(after.http, key)
         ]
-        if self._handed or self._given:
+        if self.settled:
             needed = []  # what the configuration says of it does not count
         if (self._tls is None) != (after.http.tls is None):
             needed.append("tls")

@@ -10,6 +10,7 @@ import structlog
 from cdpd import metrics as names
 from cdpd.clock import Clock
 from cdpd.config.load import LoadedConfig
+from cdpd.ingest.metrics_page import MetricsPage
 from cdpd.metrics import Metrics
 from cdpd.scrape.gauges import Parts
 from cdpd.scrape.listener import PATH, serve_metrics
@@ -18,7 +19,10 @@ from cdpd.scrape.scrape import Scrape
 
 
 class Observation:
-    """Of a process of the daemon. `loaded` gives the configuration of the moment."""
+    """Of a process of the daemon. `loaded` gives the configuration of the moment.
+
+    `page` makes what is shown of what this process knows; where there are several, all of them are on it.
+    """
 
     def __init__(
         self,
@@ -28,13 +32,16 @@ class Observation:
         clock: Clock,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
+        page: Callable[[Scrape], MetricsPage] = lambda scrape: scrape,
     ) -> None:
         self._loaded = loaded
         self._clock = clock
         self._metrics = metrics
         self._log = log
         self.scrape = Scrape(metrics, parts, loaded().data_dir, lambda: loaded().config.metrics)
-        """The page at /metrics."""
+        """What this process knows."""
+        self.page = page(self.scrape)
+        """What is shown at /metrics."""
         self._applied()
 
     async def run(self) -> None:
@@ -44,7 +51,7 @@ class Observation:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
         """Serve /metrics where `[metrics] listen` says, inside the `with`. Raises ListenError."""
-        async with serve_metrics(self.scrape, self._loaded().config.metrics.listen) as bound:
+        async with serve_metrics(self.page, self._loaded().config.metrics.listen) as bound:
             if bound is not None:
                 self._log.info("metrics are served", at=bound.url + ("" if bound.path else PATH))
             yield

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Final
-
-import anyio
 
 from cdpd.clock import SystemClock
 from cdpd.config.address import listens
@@ -17,33 +14,18 @@ from cdpd.config.load import LoadedConfig, load
 from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError
 from cdpd.control.client import ControlClient, ControlRefused, NoAnswer, NotRunning
-from cdpd.control.server import ControlInUse
 from cdpd.daemon import Daemon
-from cdpd.delivery.delivery import DestinationError
-from cdpd.delivery.state import StateError
+from cdpd.failures import foreseen
 from cdpd.foreground import RunOptions
 from cdpd.ingest.handed import take_handed
 from cdpd.ingest.server import ListenError
 from cdpd.ingest.sockets import check_free
-from cdpd.log.errors import LogError, StreamLocked
-from cdpd.logs import Threshold, libraries_tell, make_log
+from cdpd.logs import Threshold, make_log
+from cdpd.loop import run_loop
 from cdpd.notify import Notifier
-from cdpd.pipeline.chain import HookError
-from cdpd.process import raise_file_limit
-from cdpd.repeats import Repeats, tell_repeats
+from cdpd.repeats import Repeats
+from cdpd.roles.supervisor import Supervisor
 from cdpd.scrape.listener import check_metrics_free
-
-_FORESEEN: Final = (
-    ListenError,
-    StreamLocked,
-    ControlInUse,
-    LogError,
-    StateError,
-    DestinationError,
-    HookError,
-    ConfigError,
-)
-"""What keeps a daemon from starting and needs no traceback: the message says what to do."""
 
 
 def run(options: RunOptions) -> int:
@@ -62,30 +44,20 @@ def run(options: RunOptions) -> int:
     clock = SystemClock()
     repeats = Repeats(clock.monotonic)
     log = make_log(loaded.config.logging, sys.stderr, threshold, repeats)
-    daemon = Daemon(loaded, options, clock, log, threshold, Notifier.of(os.environ), handed)
-
-    async def whole() -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(tell_repeats, repeats, clock, log)
-            await daemon.run()
-            tasks.cancel_scope.cancel()
-
+    notifier = Notifier.of(os.environ)
+    daemon: Daemon | Supervisor
+    if len(loaded.config.process.roles) > 1:
+        daemon = Supervisor(loaded, options, clock, log, threshold, notifier, handed)
+    else:
+        daemon = Daemon(loaded, options, clock, log, threshold, notifier, handed)
     try:
         make_data_folder(loaded.data_dir)
-        raise_file_limit()
-        with libraries_tell(log):
-            anyio.run(whole, backend_options={"use_uvloop": _has_uvloop()})
+        run_loop(daemon.run, repeats, clock, log)
     except Exception as error:
-        first = _first(error)
-        if isinstance(first, _FORESEEN):
-            return _complain(str(first), 1)
-        if isinstance(first, OSError):
-            reason = (first.strerror or str(first)).lower()
-            where = first.filename or loaded.data_dir
-            return _complain(
-                f"{where}: {reason}; is {loaded.data_dir} the right data folder (--data-dir)?", 1
-            )
-        raise
+        message = foreseen(error, loaded.data_dir)
+        if message is None:
+            raise
+        return _complain(message, 1)
     return 0 if daemon.asked_to_stop else _complain("ended, though nobody asked it to; its log says why", 1)
 
 
@@ -122,21 +94,6 @@ def _is_served(data_dir: Path) -> bool:
     except ControlRefused:
         pass
     return True
-
-
-def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401 - only whether it is there
-    except ImportError:
-        return False
-    return True
-
-
-def _first(error: Exception) -> Exception:
-    """What a task group's wrapping holds."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _complain(message: str, code: int) -> int:

@@ -27,6 +27,8 @@ from cdpd.log.errors import AppendFailed
 from cdpd.metrics import Metrics
 from cdpd.timestamp import format_time, parse_time
 
+DESCRIBE: Final = "GET /import"
+TAKE: Final = "POST /import"
 PATH: Final = "import"
 """`via.path` of an imported event."""
 MOST_BEHIND: Final = 20_000
@@ -86,7 +88,7 @@ class Receiving:
 
     def calls(self) -> Calls:
         """For the control API."""
-        return {"GET /import": self.describe, "POST /import": self.take}
+        return {DESCRIBE: self.describe, TAKE: self.take}
 
     async def describe(self, _: bytes) -> dict[str, Any]:
         """`{"sources": [name], "destinations": {name: its key in integrations}, "limits"}`."""

@@ -28,6 +28,7 @@ from cdpd.parts.part import Ground, Part
 from cdpd.parts.process import ProcessPart
 from cdpd.recompression import Recompressor
 from cdpd.scrape import gauges
+from cdpd.scrape.scrape import Scrape
 from cdpd.status import daemon_status, status_line
 from cdpd.streams import Streams, open_streams, stream_options
 from cdpd.upkeep import Kept, upkeep
@@ -82,11 +83,11 @@ class Running:
         clock: Clock,
         log: structlog.typing.FilteringBoundLogger,
         threshold: Threshold,
-        page: MetricsPage | None = None,
+        page: Callable[[Scrape], MetricsPage] = lambda scrape: scrape,
     ) -> AsyncIterator[Self]:
         """With the streams and the parts of these roles open inside the `with`.
 
-        `page` is shown at /metrics, where it is not what this process observes. Raises StreamLocked, LogError,
+        `page` makes what is shown at /metrics of what this process knows. Raises StreamLocked, LogError,
         StateError, HookError, ConfigError, OSError.
         """
         self = cls(loaded, roles, ready, clock, log, threshold)
@@ -96,13 +97,18 @@ class Running:
                 open_streams(loaded.data_dir, options, clock, self.metrics, log, roles)
             )
             self.observation = Observation(
-                loaded=lambda: self.loaded, parts=self._observed(), clock=clock, metrics=self.metrics, log=log
+                loaded=lambda: self.loaded,
+                parts=self._observed(),
+                clock=clock,
+                metrics=self.metrics,
+                log=log,
+                page=page,
             )
             ground = Ground(lambda: self.loaded, self._streams, clock, self.metrics, log)
             if "deliver" in roles:
                 self._deliver = await stack.enter_async_context(DeliverPart.open(ground))
             if "ingest" in roles:
-                shown = page or self.observation.scrape
+                shown = self.observation.page
                 part = IngestPart.open(ground, listeners, lambda: ready() or self._disk.reason, shown)
                 self._ingest = await stack.enter_async_context(part)
             if "process" in roles:

@@ -9,15 +9,15 @@ from typing import Final
 from aiohttp import web
 
 from cdpd.config.address import Listen, parse_listen
+from cdpd.ingest.metrics_page import MetricsPage
 from cdpd.ingest.sockets import AddressInUse, ListenError, Listening, bind_all
-from cdpd.scrape.scrape import Scrape
 
 PATH: Final = "/metrics"
 _UNIX_MODE: Final = 0o660
 
 
 @asynccontextmanager
-async def serve_metrics(scrape: Scrape, listen: str | None) -> AsyncIterator[Listen | None]:
+async def serve_metrics(scrape: MetricsPage, listen: str | None) -> AsyncIterator[Listen | None]:
     """Serve inside the `with`; the address as it is bound, or None where `listen` says nothing.
 
     Raises ListenError.
@@ -54,7 +54,7 @@ def _bind(address: Listen) -> Listening:
     return bound
 
 
-def metrics_app(scrape: Scrape) -> web.Application:
+def metrics_app(scrape: MetricsPage) -> web.Application:
     """GET and HEAD of /metrics; anything else is a 404 that says so."""
 
     async def page(request: web.Request) -> web.Response:

@@ -46,10 +46,19 @@ class Scrape:
         )
 
     async def page(self, accept: str) -> tuple[str, bytes]:
-        """Content type and text, for a request's `Accept` header. The text is made off the loop."""
+        """Content type and text, for a request's `Accept` header."""
+        return await self.text(self.local(), accept)
+
+    def local(self) -> list[Series]:
+        """What was counted and measured in this process, but for the disk."""
         series = [*self._metrics.series(), *gauges(self._parts)]
         known = {(one.family, one.labels) for one in series}
-        series += [Series(*beginning) for beginning in beginnings(self._parts) if beginning not in known]
+        return series + [
+            Series(*beginning) for beginning in beginnings(self._parts) if beginning not in known
+        ]
+
+    async def text(self, series: list[Series], accept: str) -> tuple[str, bytes]:
+        """Content type and text of these series and the disk's. It is made off the loop."""
         return await anyio.to_thread.run_sync(_text, series, self._data_dir, accept, limiter=self._limiter)
 
 

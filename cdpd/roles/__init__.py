@@ -1,0 +1,1 @@
+"""`[process] roles`: the daemon as several processes over one log, and the one that starts and watches them."""
