@@ -37,13 +37,13 @@ DirOption = Annotated[
 
 @app.command(epilog=examples("cdpd new hook loyalty", more="An existing folder is never overwritten."))
 def hook(name: NameArgument, directory: DirOption = None) -> None:
-    """Write a hook: it sees each event on its way, and may check, change or discard it."""
+    """Write a hook: it checks, changes or discards events."""
     _make("hook", name, directory)
 
 
 @app.command(epilog=examples("cdpd new destination my-crm", more="An existing folder is never overwritten."))
 def destination(name: NameArgument, directory: DirOption = None) -> None:
-    """Write a destination: it sends events to somebody else's API, a file, a queue …"""
+    """Write a destination: it sends events elsewhere."""
     _make("destination", name, directory)
 
 

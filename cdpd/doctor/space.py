@@ -11,6 +11,7 @@ from msgspec import Struct
 from cdpd.cli.output import plural, size_text
 from cdpd.config.data_folder import STREAMS, stream_folder
 from cdpd.config.model import LogConfig
+from cdpd.config.size import Floor, parse_floor
 from cdpd.doctor.finding import Finding, ok, problem, warning
 from cdpd.doctor.folder import nearest_folder
 from cdpd.doctor.machine import Machine
@@ -19,8 +20,8 @@ from cdpd.log.folder import SegmentInfo, StreamFolder
 from cdpd.log.retention import Retention
 from cdpd.timestamp import format_time
 
-LEAST_FREE: Final = 256 * 1024 * 1024
 LITTLE_FREE: Final = 2 * 1024 * 1024 * 1024
+"""Bytes above the floor ([log] min_free)."""
 LEAST_FILES: Final = 1000
 FEW_DAYS: Final = 3
 SOME_DAYS: Final = 30
@@ -89,29 +90,35 @@ def check_space(data_dir: Path, config: LogConfig, machine: Machine) -> Iterator
         reason = f"{error.filename}: {(error.strerror or str(error)).lower()}"
         yield problem("streams", f"they cannot be read: {reason}", "look as the daemon's user, or as root")
         usage = []
-    yield from room(nearest_folder(data_dir), usage, machine)
+    yield from room(nearest_folder(data_dir), usage, parse_floor(config.min_free), machine)
     yield from _log_time(usage, now_ms)
 
 
-def room(folder: Path, usage: list[Usage], machine: Machine) -> Iterator[Finding]:
+def room(folder: Path, usage: list[Usage], floor: Floor, machine: Machine) -> Iterator[Finding]:
+    """Below the floor of free disk no events are taken: what is above it is what there is."""
     check = "disk space"
     space = machine.space(folder)
+    kept = floor.of(space.total)
+    left = max(space.free - kept, 0)
     growing = sum(each.a_day for each in usage)
-    days = space.free / growing if growing > 0 else None
+    days = left / growing if growing > 0 else None
     text = f"{size_text(space.free)} of {size_text(space.total)} are free"
     parts = [f"{each.name} {size_text(each.bytes)}" for each in usage if each.bytes]
     if parts:
         text += f"; stored: {', '.join(parts)}"
     if days is not None:
         text += f"; at the pace of the last week ({size_text(round(growing))} a day) for {_days(days)}"
-    facts = {"free_bytes": space.free, "growth_bytes_a_day": round(growing)}
+    facts = {"free_bytes": space.free, "floor_bytes": kept, "growth_bytes_a_day": round(growing)}
     facts |= {f"{each.name}_bytes": each.bytes for each in usage}
     todo = "make room, or keep less: `keep` of [log.received], [log.events], [log.discarded]"
     if space.free_files is not None and space.free_files < LEAST_FILES:
         yield problem(check, f"the filesystem has room for only {space.free_files} more files", todo, **facts)
-    elif space.free < LEAST_FREE or (days is not None and days < FEW_DAYS):
+    elif not left:
+        text += f", and {size_text(kept)} are to stay free ([log] min_free): events are refused with 503"
         yield problem(check, text, todo, **facts)
-    elif space.free < LITTLE_FREE or (days is not None and days < SOME_DAYS):
+    elif days is not None and days < FEW_DAYS:
+        yield problem(check, text, todo, **facts)
+    elif left < LITTLE_FREE or (days is not None and days < SOME_DAYS):
         yield warning(check, text, todo, **facts)
     else:
         yield ok(check, text, **facts)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cdpd.config.model import LogConfig, StreamConfig
+from cdpd.config.size import Floor
 from cdpd.doctor.machine import Space
 from cdpd.doctor.space import Usage, check_space, retentions, room, usage_of
 from cdpd.log.errors import LogError
@@ -34,7 +35,13 @@ def test_an_empty_folder_says_how_much_is_free(tmp_path: Path) -> None:
     ("free", "state", "text"),
     [
         (Space(GIB, 200 * GIB, None), "warning", "1.0 GiB of 200.0 GiB are free"),
-        (Space(100 * MIB, 200 * GIB, None), "problem", "100.0 MiB of 200.0 GiB are free"),
+        (Space(2 * GIB + 257 * MIB, 200 * GIB, None), "ok", "2.3 GiB of 200.0 GiB are free"),
+        (
+            Space(100 * MIB, 200 * GIB, None),
+            "problem",
+            "100.0 MiB of 200.0 GiB are free, and 256.0 MiB are to stay free ([log] min_free): events are refused "
+            "with 503",
+        ),
         (Space(100 * GIB, 200 * GIB, 7), "problem", "the filesystem has room for only 7 more files"),
     ],
 )
@@ -72,11 +79,19 @@ def test_the_pace_of_the_last_week_says_how_long_it_lasts(grown: Path) -> None:
 )
 def test_room_that_will_not_last_is_told(tmp_path: Path, days: float, state: str, text: str) -> None:
     usage = [Usage("received", 70 * GIB, AT_MS, 0), Usage("events", 5 * GIB, AT_MS, 20 * GIB)]
-    machine = FakeMachine(room=Space(round(20 * GIB * days), 200_000 * GIB, None))
-    (found,) = told(room(tmp_path, usage, machine))
+    floor = Floor(bytes=GIB)
+    machine = FakeMachine(room=Space(round(20 * GIB * days) + GIB, 200_000 * GIB, None))
+    (found,) = told(room(tmp_path, usage, floor, machine))
     assert found[1] == state
     assert "stored: received 70.0 GiB, events 5.0 GiB" in found[2]
     assert text in found[2]
+
+
+def test_the_floor_may_be_a_part_of_the_disk(tmp_path: Path) -> None:
+    machine = FakeMachine(room=Space(9 * GIB, 200 * GIB, None))
+    assert space(tmp_path, machine, LogConfig(min_free="5%"))[0] == "problem"
+    assert space(tmp_path, machine, LogConfig(min_free="4%"))[0] == "warning"
+    assert space(tmp_path, machine, LogConfig(min_free="0"))[0] == "ok"
 
 
 def test_a_stream_that_is_bounded_in_bytes_does_not_grow_beyond_them(grown: Path) -> None:
