@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final, cast
 
+from cdpd.ingest.answers import Answer
 from cdpd.ingest.head import Head, read_head, unfinished
 from cdpd.ingest.request import Request
 from cdpd.ingest.watch import BodyTooSlow, Phase, Watch
@@ -22,9 +23,12 @@ MAX_AHEAD: Final = 64 * 1024
 class ExpressRequest(Request):
     """A request read by the express lane."""
 
-    __slots__ = ("_done", "_failed", "_pieces", "_told", "_waiter")
+    __slots__ = ("_done", "_failed", "_pieces", "_told", "_waiter", "head")
 
-    def __init__(self, head: Head, peer: str, begun: bytes, told: Callable[[bool], None]) -> None:
+    def __init__(
+        self, head: Head, length: int, peer: str, begun: bytes, told: Callable[[bool], None]
+    ) -> None:
+        self.head = head
         self.method = head.method
         self.path = head.path
         self.query = head.query
@@ -35,7 +39,7 @@ class ExpressRequest(Request):
         self._told = told
         self._waiter: asyncio.Future[None] | None = None
         self._failed: Exception | None = None
-        if len(begun) == head.length:
+        if len(begun) == length:
             self.body = begun
             self._done = True
         else:
@@ -162,8 +166,12 @@ class Express(asyncio.Protocol):
 
     def _begin(self, data: bytes) -> None:
         """`data` begins with a new request."""
-        head = read_head(data)
-        if head is None:
+        found = self._watch.heads.read(data)
+        if found is not None:
+            head, size, length = found
+        elif (read := read_head(data)) is not None:
+            head, size, length = read, read.size, read.length
+        else:
             if unfinished(data):
                 if self.phase is Phase.IDLE:
                     self.phase = Phase.HEADER
@@ -176,13 +184,17 @@ class Express(asyncio.Protocol):
             self._hand_over(data)
             return
         self.fresh = False
-        end = head.size + head.length
+        end = size + length
         self._ahead = data[end:]
-        body = data[head.size : end]
-        self._remaining = head.length - len(body)
+        body = data[size:end]
+        self._remaining = length - len(body)
         self.phase = Phase.WORKING
-        request = self._request = ExpressRequest(head, self.peer, body, self._waits_for_body)
-        task = self._loop.create_task(self._answer(request))
+        request = self._request = ExpressRequest(head, length, self.peer, body, self._waits_for_body)
+        if self._remaining or not self._watch.handle_at_once(request, self._answered):
+            self._in_task(self._answer(request))
+
+    def _in_task(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
         tasks = self._watch.tasks
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -192,19 +204,31 @@ class Express(asyncio.Protocol):
             answer = await self._watch.handle(request)
         except ConnectionError:
             return
-        self._request = None
+        self._answered(answer)
+
+    def _answered(self, answer: Answer) -> None:
+        """The answer to the present request is known."""
         transport = self.transport
         if transport is None:
+            self._request = None
             return
         self.since = self._watch.now
         self.phase = Phase.IDLE
         transport.write(answer.data)
-        if (
-            self._drained is not None
-        ):  # a client that reads slowly has room for no more; the idle time-out runs
-            self._request = request
-            await self._drained
-            self._request = None
+        if self._drained is not None:
+            self._in_task(self._drain(answer, self._drained))
+        else:
+            self._finish(answer)
+
+    async def _drain(self, answer: Answer, drained: asyncio.Future[None]) -> None:
+        """A client that reads slowly has room for no more: it is waited for; the idle time-out runs."""
+        await drained
+        self._finish(answer)
+
+    def _finish(self, answer: Answer) -> None:
+        self._request = None
+        if self.transport is None:
+            return
         self._last = not answer.keep_alive
         if self._remaining:
             self.phase = Phase.LINGERING

@@ -18,9 +18,10 @@ from cdpd import metrics as names
 from cdpd.clock import Clock
 from cdpd.ingest import routes
 from cdpd.ingest.answers import Answer, Answers
+from cdpd.ingest.at_once import AppendThen, AtOnce
 from cdpd.ingest.cors import FOR_ANYBODY
 from cdpd.ingest.endpoints import Endpoints
-from cdpd.ingest.express import Express
+from cdpd.ingest.express import Express, ExpressRequest
 from cdpd.ingest.full_http import FullConnection, FullRequest, FullServer, response
 from cdpd.ingest.in_flight import InFlight
 from cdpd.ingest.key_use import KeyUse
@@ -28,7 +29,7 @@ from cdpd.ingest.metrics_page import MetricsPage
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings
-from cdpd.ingest.tracking import Append, AppendThen, Tracking
+from cdpd.ingest.tracking import Append, Tracking
 from cdpd.ingest.watch import Phase, Watch
 from cdpd.metrics import Metrics
 from cdpd.oauth.contract import OAuth
@@ -67,7 +68,7 @@ class Ingest:
         self._answers = Answers(clock)
         self.keys = keys or KeyUse()
         """When each write key was last used."""
-        self._tracking = Tracking(append, append_then, clock, metrics, log, self._in_flight, self.keys, oauth)
+        self._tracking = Tracking(append, clock, metrics, log, self._in_flight, self.keys, oauth)
         self._endpoints = Endpoints(
             answers=self._answers,
             tracking=self._tracking,
@@ -79,6 +80,9 @@ class Ingest:
             log=log,
             ready=ready,
         )
+        self._at_once = None
+        if append_then is not None:
+            self._at_once = AtOnce(self._tracking, append_then, clock, metrics, self._in_flight, self.keys)
         self.watch = Watch(clock, settings, self.handle, self.handle_at_once)
         """The connections and their deadlines; `serve` runs its sweep."""
         self._active = 0
@@ -199,13 +203,13 @@ class Ingest:
         self._count(path, answer.status, began)
         return answer
 
-    def handle_at_once(self, request: Request, then: Callable[[Answer], None]) -> bool:
+    def handle_at_once(self, request: ExpressRequest, then: Callable[[Answer], None]) -> bool:
         """Begin to answer an ordinary POST of events without a task; False, and nothing done, for any other.
 
         `then` gets the answer, later.
         """
         endpoint = routes.EVENTS.get(request.path)
-        if endpoint is None or request.method != "POST":
+        if endpoint is None or request.method != "POST" or self._at_once is None:
             return False
         began = self._monotonic()
 
@@ -224,7 +228,7 @@ class Ingest:
             if self.watch.moved is not None:
                 self.watch.moved.set()
 
-        if not self._tracking.take_at_once(request, endpoint, self._settings, ended):
+        if not self._at_once.take(request, endpoint, self._settings, ended):
             return False
         self._active += 1
         return True

@@ -67,7 +67,9 @@ class Tracking:
         """How every event is refused for now."""
         self._append = append
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._metrics = metrics
+        self.appends = metrics.histogram(names.APPEND_SECONDS)
         self._log = log
         self._in_flight = in_flight
         self._keys = keys
@@ -122,7 +124,7 @@ class Tracking:
     ) -> None:
         """From a body to durable lines. `source` has been admitted where the header named it. Raises Refused."""
         at_ms = self._clock.now_ms()
-        split = self._split(body, endpoint.single)
+        split = self.split(body, endpoint.single)
         if split is None:
             body, split = await self._split_tolerantly(body, endpoint.single)
         source = self._source(request, settings, source, split)
@@ -140,20 +142,9 @@ class Tracking:
         if not split.events:
             self._metrics.add(names.NOTED, "empty_batch")
             return
-        retry = retries(request)
-        if retry:
+        if retries(request):
             self._metrics.add(names.CLIENT_RETRIES, source.name)
-        head = Head(
-            self._received_at(at_ms),
-            source.json,
-            via_json(
-                request,
-                endpoint.path,
-                client_ip(request, settings.trusted_proxies, settings.trusts_unix),
-                retry,
-            ),
-        )
-        builder = LineBuilder(settings, head, split, b"\n" in body or b"\r" in body)
+        builder = self._builder(request, endpoint, settings, source, split, body, at_ms)
         if len(split.events) <= 2 * SLICE:
             lines = builder.build(split.events)
             if not charge.add(builder.size):
@@ -161,24 +152,33 @@ class Tracking:
         else:
             lines = await _build_in_slices(builder, split.events, charge)
         del body, split
-        await self._store(lines, settings)
-        if builder.dropped_sent_at:
-            self._metrics.add(names.NOTED, "sent_at_too_long")
-        self._metrics.add(names.RECEIVED, source.name, n=len(lines))
-
-    async def _store(self, lines: Sequence[bytes], settings: IngestSettings) -> None:
         try:
             await self._append(lines, settings.config_id)
         except AppendFailed as error:
-            # The log itself tells of it, once: on a full disk every request comes here.
-            raise Refused(
-                503,
-                "log_unavailable",
-                "the events could not be stored; send the same request again",
-                retry_after=APPEND_RETRY,
-            ) from error
+            raise unstored() from error
+        self.stored(source, builder, len(lines))
 
-    def _split(self, body: bytes, single: bool) -> Split | None:
+    def _builder(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        settings: IngestSettings,
+        source: KnownSource,
+        split: Split,
+        body: bytes,
+        at_ms: int,
+    ) -> LineBuilder:
+        address = client_ip(request, settings.trusted_proxies, settings.trusts_unix)
+        via = via_json(request, endpoint.path, address, retries(request))
+        head = Head(self.received_at(at_ms), source.json, via)
+        return LineBuilder(settings, head, split, b"\n" in body or b"\r" in body)
+
+    def stored(self, source: KnownSource, builder: LineBuilder, count: int) -> None:
+        if builder.dropped_sent_at:
+            self._metrics.add(names.NOTED, "sent_at_too_long")
+        self._metrics.add(names.RECEIVED, source.name, n=count)
+
+    def split(self, body: bytes, single: bool) -> Split | None:
         """The events, where the fast decoder takes the body. Raises Refused."""
         if not body.isascii():
             try:
@@ -219,7 +219,7 @@ class Tracking:
         """
         if named is not None:
             if split.key is not None:
-                self._compare(named, split.key)
+                self.compare(named, split.key)
             return named
         try:
             key = raw_key(split.key) or query_key(request.query) or _first_key(split)
@@ -265,7 +265,7 @@ class Tracking:
             message = f"pages of {page} may not send to the source {source.name}: see its allowed_origins"
             raise Refused(403, "origin_not_allowed", message)
 
-    def _received_at(self, ms: int) -> bytes:
+    def received_at(self, ms: int) -> bytes:
         if ms != self._at_ms:
             self._at_ms = ms
             self._at = b'"' + format_time(ms).encode() + b'"'
@@ -280,13 +280,19 @@ class Tracking:
             return True
         return False
 
-    def _compare(self, source: KnownSource, in_body: Raw) -> None:
+    def compare(self, source: KnownSource, in_body: Raw) -> None:
         key = raw_key(in_body)
         if key is not None and key != source.write_key:
             self._metrics.add(names.NOTED, "write_key_conflict")
             self._log.debug(
                 "the write keys of header and body differ; the header's counts", source=source.name
             )
+
+
+def unstored() -> Refused:
+    """The log itself tells of it, once: on a full disk every request comes here."""
+    message = "the events could not be stored; send the same request again"
+    return Refused(503, "log_unavailable", message, retry_after=APPEND_RETRY)
 
 
 async def _build_in_slices(

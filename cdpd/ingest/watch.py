@@ -10,16 +10,20 @@ import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
 from cdpd.clock import Clock
 from cdpd.ingest.answers import Answer
 from cdpd.ingest.cors import FOR_ANYBODY
+from cdpd.ingest.head import KnownHeads
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings
+
+if TYPE_CHECKING:  # express.py imports this module
+    from cdpd.ingest.express import ExpressRequest
 
 SWEEP: Final = 1.0
 """Seconds between two sweeps: how late a deadline may be noticed."""
@@ -71,7 +75,7 @@ class Watch:
         clock: Clock,
         settings: IngestSettings,
         handle: Callable[[Request], Awaitable[Answer]],
-        handle_at_once: Callable[[Request, Callable[[Answer], None]], bool],
+        handle_at_once: Callable[[ExpressRequest, Callable[[Answer], None]], bool],
     ) -> None:
         self._clock = clock
         self.settings = settings
@@ -79,6 +83,7 @@ class Watch:
         """Answers a request. Raises ConnectionError only, for a client that is gone."""
         self.handle_at_once = handle_at_once
         """Begins to answer an ordinary request, and calls back; False, and nothing done, for any other."""
+        self.heads = KnownHeads()
         self.now = clock.monotonic()
         """As of the last sweep."""
         self.connections: set[Connection] = set()

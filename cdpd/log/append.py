@@ -7,13 +7,22 @@ on (CONTINUES). Appends of one configuration that carry nothing of their own sha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from msgspec import Struct
 
 from cdpd.event import Position
 from cdpd.log.frame import CONTINUES, MAX_CONTENT, Codec, Cursor, Header, encode_frame, split_lines
+
+
+class Appended(Struct, frozen=True):
+    """Where an append went."""
+
+    first: int
+    """Offset of its first line."""
+    end: Position
+    """Right after its last."""
 
 
 class Unit(Struct):
@@ -45,7 +54,7 @@ class Group:
     A future each, and not one event for all: anyio's costs several times as much, and every request waits here.
     """
 
-    __slots__ = ("_loop", "_over", "_waiting", "failure", "size", "units")
+    __slots__ = ("_loop", "_over", "_then", "_waiting", "failure", "size", "units")
 
     def __init__(self) -> None:
         self.units: list[Unit] = []
@@ -53,6 +62,7 @@ class Group:
         """Bytes of their lines."""
         self._loop = asyncio.get_running_loop()
         self._waiting: list[asyncio.Future[None]] = []
+        self._then: list[tuple[Unit, Callable[[str | None], None]]] = []
         self._over = False
         self.failure: str | None = None
 
@@ -68,12 +78,19 @@ class Group:
         self.end()
 
     def end(self) -> None:
-        """Wake them all."""
+        """Wake them all, and call those that asked for it: each sees to it that it does not raise."""
         self._over = True
+        for unit, then in self._then:
+            then(self.failure or unit.fault)
+        self._then.clear()
         for waiting in self._waiting:
             if not waiting.done():  # one that was cancelled is
                 waiting.set_result(None)
         self._waiting.clear()
+
+    def then(self, unit: Unit, call: Callable[[str | None], None]) -> None:
+        """Have `call` called at the end, with why the unit was not written or None."""
+        self._then.append((unit, call))
 
     async def ended(self) -> None:
         """Return once they are written, or will not be."""

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from cdpd.clock import Clock
 from cdpd.event import BEGINNING, Position
-from cdpd.log.append import Group, Unit
+from cdpd.log.append import Appended, Group, Unit
 from cdpd.log.errors import AppendFailed
 from cdpd.log.files import Files, OsFiles
 from cdpd.log.frame import Cursor
@@ -41,15 +41,6 @@ class StreamOptions(Struct, frozen=True):
     segment_bytes: int = 64 * 1024 * 1024
     segment_age: float = 3600.0
     """Seconds."""
-
-
-class Appended(Struct, frozen=True):
-    """Where an append went."""
-
-    first: int
-    """Offset of its first line."""
-    end: Position
-    """Right after its last."""
 
 
 class Stream:
@@ -122,11 +113,7 @@ class Stream:
         if not lines and cursor is None:
             return Appended(self._mark.end, self._mark.position)
         size = sum(map(len, lines)) + len(lines)
-        groups = self._groups
-        if not groups or groups[-1].size + size > _GROUP_BYTES:
-            groups.append(Group())
-            self._work.set()
-        group = groups[-1]
+        group = self._group(size)
         unit = group.add(Unit(lines, size, config_id, first_ms, last_ms, cursor, origins, publish))
         await group.ended()
         if group.failure is not None:
@@ -135,6 +122,26 @@ class Stream:
             raise ValueError(f"{self.folder}: cannot be appended: {unit.fault}")
         assert unit.end is not None
         return Appended(unit.first, unit.end)
+
+    def append_then(self, lines: Sequence[bytes], config_id: int, then: Callable[[str | None], None]) -> None:
+        """Write lines, at least one, without a task that waits: `then` is called once they are durable and published.
+
+        It gets None, or why they are not and never will be; it must not raise.
+        """
+        if self._closed:
+            then(f"{self.folder}: the stream is closed")
+            return
+        size = sum(map(len, lines)) + len(lines)
+        group = self._group(size)
+        group.then(group.add(Unit(lines, size, config_id, None, None, None, None, True)), then)
+
+    def _group(self, size: int) -> Group:
+        """The one that so many bytes may go out with."""
+        groups = self._groups
+        if not groups or groups[-1].size + size > _GROUP_BYTES:
+            groups.append(Group())
+            self._work.set()
+        return groups[-1]
 
     def publish(self) -> None:
         """Advance the durable mark over everything that `append(publish=False)` made durable.

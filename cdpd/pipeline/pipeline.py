@@ -20,11 +20,12 @@ from cdpd.clock import Clock
 from cdpd.config.model import PipelineConfig
 from cdpd.event import BEGINNING, Event, Position
 from cdpd.foreign import ends_us, kind
+from cdpd.log.append import Appended
 from cdpd.log.errors import AppendFailed, LogError
 from cdpd.log.frame import Cursor
 from cdpd.log.readable import ReadableStream
 from cdpd.log.reader import Reader, Slice
-from cdpd.log.stream import Appended, Stream
+from cdpd.log.stream import Stream
 from cdpd.metrics import ACCEPTED, DISCARDED, DUPLICATES, HOOK_FAILURES, HOOK_SECONDS, NOTED, Metrics
 from cdpd.pipeline.chain import Chains
 from cdpd.pipeline.discarded import Ended, discarded_line

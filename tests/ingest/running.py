@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from cdpd.config.model import Config
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.server import serve
 from cdpd.ingest.settings import IngestSettings
+from cdpd.log.errors import AppendFailed
 from cdpd.metrics import Metrics
 from tests.clock import FakeClock
 
@@ -54,6 +55,7 @@ class FakeLog:
         self.entered = asyncio.Event()
         self.go = asyncio.Event()
         self.go.set()
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def append(self, lines: Sequence[bytes], config_id: int) -> object:
         self.entered.set()
@@ -67,6 +69,19 @@ class FakeLog:
             self.lines.append(json.loads(line))
         self.config_ids.append(config_id)
         return None
+
+    def append_then(self, lines: Sequence[bytes], config_id: int, then: Callable[[str | None], None]) -> None:
+        async def append() -> None:
+            try:
+                await self.append(lines, config_id)
+            except AppendFailed as error:
+                then(str(error))
+            else:
+                then(None)
+
+        task = asyncio.get_running_loop().create_task(append())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
 
 class Running:
@@ -124,6 +139,7 @@ def make_ingest(
     ingest = Ingest(
         settings=IngestSettings.of(config(**http), 7),
         append=log.append,
+        append_then=log.append_then,
         clock=FakeClock() if clock is None else clock,
         metrics=metrics,
         log=structlog.wrap_logger(

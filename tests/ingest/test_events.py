@@ -8,10 +8,10 @@ import uuid
 import pytest
 
 from cdpd import metrics as names
-from cdpd.ingest.line import message_id
+from cdpd.ingest.line import LineBuilder, message_id
 from cdpd.ingest.split import peek
 from cdpd.log.errors import AppendFailed
-from tests.ingest.running import NOW, basic, running
+from tests.ingest.running import KEY, NOW, basic, running
 
 OK = (200, {"success": True})
 
@@ -223,12 +223,19 @@ async def test_nothing_is_acknowledged_that_could_not_be_stored() -> None:
         assert server.ingest.in_flight_bytes == 0
 
 
-async def test_a_mistake_of_ours_is_an_answer_and_not_a_lost_connection() -> None:
+@pytest.mark.parametrize("key", [KEY, None])
+async def test_a_mistake_of_ours_is_an_answer_and_not_a_lost_connection(
+    key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def oops(*_: object) -> None:
+        raise RuntimeError("oops")
+
+    monkeypatch.setattr(LineBuilder, "build", oops)
     async with running() as server:
-        server.log.error = RuntimeError("oops")
-        status, error = await server.post("/v1/track", {})
+        status, error = await server.post("/v1/track", {"writeKey": KEY}, key=key)
         assert (status, error["code"]) == (500, "internal_error")
         assert "oops" not in json.dumps(error)
+        assert server.ingest.active == server.ingest.in_flight_bytes == 0
 
 
 async def test_requests_and_events_are_counted() -> None:
