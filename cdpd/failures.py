@@ -7,6 +7,7 @@ from typing import Final
 
 from cdpd.config.problem import ConfigError
 from cdpd.control.server import ControlInUse
+from cdpd.data_lock import DataInUse
 from cdpd.delivery.delivery import DestinationError
 from cdpd.delivery.state import StateError
 from cdpd.ingest.server import ListenError
@@ -28,6 +29,7 @@ _FORESEEN: Final = (
     HookError,
     ConfigError,
     StartFailed,
+    DataInUse,
 )
 """Their messages say what to do."""
 

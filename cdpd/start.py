@@ -15,6 +15,7 @@ from cdpd.config.model import Config
 from cdpd.config.problem import ConfigError
 from cdpd.control.client import ControlClient, ControlRefused, NoAnswer, NotRunning
 from cdpd.daemon import Daemon
+from cdpd.data_lock import locked
 from cdpd.failures import foreseen
 from cdpd.foreground import RunOptions
 from cdpd.ingest.handed import take_handed
@@ -46,13 +47,14 @@ def run(options: RunOptions) -> int:
     log = make_log(loaded.config.logging, sys.stderr, threshold, repeats)
     notifier = Notifier.of(os.environ)
     daemon: Daemon | Supervisor
-    if len(loaded.config.process.roles) > 1:
-        daemon = Supervisor(loaded, options, clock, log, threshold, notifier, handed)
-    else:
-        daemon = Daemon(loaded, options, clock, log, threshold, notifier, handed)
     try:
         make_data_folder(loaded.data_dir)
-        run_loop(daemon.run, repeats, clock, log)
+        with locked(loaded.data_dir) as lock:
+            if len(loaded.config.process.roles) > 1:
+                daemon = Supervisor(loaded, options, clock, log, threshold, notifier, handed, lock)
+            else:
+                daemon = Daemon(loaded, options, clock, log, threshold, notifier, handed)
+            run_loop(daemon.run, repeats, clock, log)
     except Exception as error:
         message = foreseen(error, loaded.data_dir)
         if message is None:

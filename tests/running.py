@@ -30,6 +30,11 @@ def key_header(write_key: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{write_key}:".encode()).decode()}
 
 
+def roles(groups: Sequence[Sequence[str]]) -> str:
+    """What the configuration says for a process for each of these groups of roles; one process where there is none."""
+    return f"\n[process]\nroles = {json.dumps(groups)}\n" if groups else ""
+
+
 class RunningDaemon:
     """`cdpd run` on a data folder; may be killed and started again."""
 

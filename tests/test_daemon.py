@@ -15,10 +15,11 @@ from typing import Any
 import aiohttp
 import anyio
 import anyio.to_thread
+import pytest
 
 from cdpd.control.client import ControlClient
 from cdpd.control.contract import DiscardedFilter
-from tests.running import RunningDaemon, key_header, running
+from tests.running import RunningDaemon, key_header, roles, running
 
 CONFIG = """
 [sources.website]
@@ -28,6 +29,12 @@ write_keys = ["wk_daemon_website"]
 type = "file"
 path = "{folder}/copy.ndjson"
 """
+
+
+@pytest.fixture(params=[[], [["ingest"], ["process"], ["deliver"]]], ids=["one process", "a process a role"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A configuration that runs, in one process and in several: nothing of what is said here is different then."""
+    return CONFIG.format(folder=tmp_path) + roles(request.param)
 
 
 async def post(daemon: RunningDaemon, event: dict[str, Any], key: str = "wk_daemon_website") -> int:
@@ -55,8 +62,8 @@ def start_failing(*arguments: str, cwd: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-async def test_an_event_goes_all_the_way_and_status_tells_of_it(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+async def test_an_event_goes_all_the_way_and_status_tells_of_it(tmp_path: Path, config: str) -> None:
+    async with running(tmp_path, config) as daemon:
         assert await post(daemon, {"event": "A", "userId": "u1", "messageId": "m1"}) == 200
         assert await post(daemon, {"event": "A", "userId": "u1", "messageId": "m1"}) == 200
         assert await post(daemon, {"event": "A", "messageId": "m2"}) == 200
@@ -78,8 +85,8 @@ async def test_an_event_goes_all_the_way_and_status_tells_of_it(tmp_path: Path) 
     assert copied["projectId"] == "website"
 
 
-async def test_the_data_is_for_its_owners_eyes_only(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+async def test_the_data_is_for_its_owners_eyes_only(tmp_path: Path, config: str) -> None:
+    async with running(tmp_path, config) as daemon:
         await post(daemon, {"event": "A", "userId": "u1"})
         await daemon.wait_for("events", 1)
         modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [daemon.data, *daemon.data.rglob("*")]}
@@ -87,8 +94,9 @@ async def test_the_data_is_for_its_owners_eyes_only(tmp_path: Path) -> None:
     assert not open_to_others
 
 
-async def test_sighup_applies_a_new_configuration_without_dropping_a_request(tmp_path: Path) -> None:
-    config = CONFIG.format(folder=tmp_path)
+async def test_sighup_applies_a_new_configuration_without_dropping_a_request(
+    tmp_path: Path, config: str
+) -> None:
     async with running(tmp_path, config) as daemon:
         assert await post(daemon, {"event": "A", "userId": "u1"}) == 200
         added = '\n[sources.app]\nwrite_keys = ["wk_daemon_app_new"]\n[hooks.drop]\nrules = [{ event = "Noise" }]\n'
@@ -107,8 +115,8 @@ async def test_sighup_applies_a_new_configuration_without_dropping_a_request(tmp
 
 async def test_a_wrong_configuration_is_refused_with_its_place_and_the_old_one_goes_on(
     tmp_path: Path,
+    config: str,
 ) -> None:
-    config = CONFIG.format(folder=tmp_path)
     async with running(tmp_path, config) as daemon:
         daemon.config.write_text(config.replace("write_keys", "write_key"))
         done = await anyio.run_process(daemon.command("reload"), check=False)
@@ -121,8 +129,9 @@ async def test_a_wrong_configuration_is_refused_with_its_place_and_the_old_one_g
         assert "not reloaded" in daemon.log()
 
 
-async def test_a_discarded_event_is_sent_again_after_the_mistake_was_mended(tmp_path: Path) -> None:
-    config = CONFIG.format(folder=tmp_path)
+async def test_a_discarded_event_is_sent_again_after_the_mistake_was_mended(
+    tmp_path: Path, config: str
+) -> None:
     strict = (
         config + '\n[pipeline]\nhooks = ["spec", "dedup", "drop"]\n[hooks.drop]\nrules = [{ event = "A" }]\n'
     )
@@ -141,8 +150,8 @@ async def test_a_discarded_event_is_sent_again_after_the_mistake_was_mended(tmp_
         assert daemon.lines("received")[1]["retryOf"] == 0
 
 
-async def test_sigterm_ends_it_with_0_and_leaves_nothing_locked(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+async def test_sigterm_ends_it_with_0_and_leaves_nothing_locked(tmp_path: Path, config: str) -> None:
+    async with running(tmp_path, config) as daemon:
         await post(daemon, {"event": "A", "userId": "u1"})
         assert await daemon.stop() == 0
         assert not (daemon.data / "control.sock").exists()
@@ -152,8 +161,10 @@ async def test_sigterm_ends_it_with_0_and_leaves_nothing_locked(tmp_path: Path) 
         assert [event["event"] for event in events] == ["A", "B"]
 
 
-async def test_a_second_daemon_on_the_same_data_is_refused_with_the_firsts_pid(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+async def test_a_second_daemon_on_the_same_data_is_refused_with_the_firsts_pid(
+    tmp_path: Path, config: str
+) -> None:
+    async with running(tmp_path, config) as daemon:
         arguments = (
             "--config",
             str(daemon.config),
@@ -185,11 +196,12 @@ async def test_a_taken_port_is_a_clear_error_that_names_the_way_out(tmp_path: Pa
 
 async def test_a_second_daemon_of_the_same_configuration_is_told_of_the_first_not_of_its_address(
     tmp_path: Path,
+    config: str,
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         listen = f"127.0.0.1:{probe.getsockname()[1]}"
-    async with running(tmp_path, CONFIG.format(folder=tmp_path), listen=listen) as daemon:
+    async with running(tmp_path, config, listen=listen) as daemon:
         arguments = ("--config", str(daemon.config), "--data-dir", str(daemon.data), "--listen", listen)
         code, said = await anyio.to_thread.run_sync(lambda: start_failing(*arguments, cwd=tmp_path))
         assert code == 1
@@ -226,8 +238,9 @@ async def test_a_wrong_configuration_stops_the_start_with_every_mistake_and_its_
     assert "Traceback" not in said
 
 
-async def test_a_hook_that_cannot_start_refuses_the_reload_and_everything_goes_on(tmp_path: Path) -> None:
-    config = CONFIG.format(folder=tmp_path)
+async def test_a_hook_that_cannot_start_refuses_the_reload_and_everything_goes_on(
+    tmp_path: Path, config: str
+) -> None:
     async with running(tmp_path, config) as daemon:
         (daemon.data / "plugins" / "second").write_text("in the way of the hook's own folder")
         daemon.config.write_text(
@@ -250,8 +263,9 @@ async def test_a_hook_that_cannot_start_refuses_the_reload_and_everything_goes_o
 
 async def test_a_request_that_has_begun_is_answered_however_often_the_daemon_is_told_to_stop(
     tmp_path: Path,
+    config: str,
 ) -> None:
-    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+    async with running(tmp_path, config) as daemon:
         body = json.dumps({"event": "A", "userId": "u1", "messageId": "m1"}).encode()
         authorization = key_header("wk_daemon_website")["Authorization"]
         fields = ("Host: x", f"Authorization: {authorization}", f"Content-Length: {len(body)}", "", "")
@@ -270,8 +284,10 @@ async def test_a_request_that_has_begun_is_answered_however_often_the_daemon_is_
         assert {line["messageId"] for line in daemon.lines("received")} >= {"m1"}
 
 
-async def test_a_lost_state_db_is_told_loudly_with_what_it_means_for_each_destination(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+async def test_a_lost_state_db_is_told_loudly_with_what_it_means_for_each_destination(
+    tmp_path: Path, config: str
+) -> None:
+    async with running(tmp_path, config) as daemon:
         await post(daemon, {"event": "A", "userId": "u1"})
         await daemon.wait_for("events", 1)
         assert await daemon.stop() == 0
@@ -288,9 +304,10 @@ async def test_a_lost_state_db_is_told_loudly_with_what_it_means_for_each_destin
 
 async def test_without_a_public_url_browsers_on_this_machine_are_told_the_daemons_own_address(
     tmp_path: Path,
+    config: str,
 ) -> None:
     async with (
-        running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon,
+        running(tmp_path, config) as daemon,
         aiohttp.ClientSession() as session,
     ):
         async with session.get(f"{daemon.url}/v1/projects/wk_daemon_website/settings") as answer:
@@ -304,8 +321,8 @@ async def test_without_a_public_url_browsers_on_this_machine_are_told_the_daemon
             assert (await answer.json())["integrations"]["Segment.io"] == segment
 
 
-async def test_a_stop_that_meets_a_reload_is_a_clean_stop(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG.format(folder=tmp_path)) as daemon:
+async def test_a_stop_that_meets_a_reload_is_a_clean_stop(tmp_path: Path, config: str) -> None:
+    async with running(tmp_path, config) as daemon:
         for _ in range(6):
             daemon.signal(signal.SIGHUP)
             assert await daemon.stop() == 0

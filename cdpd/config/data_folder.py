@@ -4,10 +4,12 @@ log/received/  log/events/  log/discarded/     the streams
 state.db                                       cursors of destinations, parked events, journal
 oauth.db                                       access tokens (hashed), where there are apps
 key-use.json                                   when each write key was last used
-control.sock                                   the control API
+control.sock                                   the control API; control-ROLES.sock, where there are several processes
+lock                                           held by the daemon that runs here
 plugins/NAME/                                  what a plugin instance keeps
 imports/progress.db                            how far `cdpd import` is, written by the command itself
 write_key                                      of a daemon without a configuration
+backup.json, backup.lock                       of a backup (`cdpd backup`), which is a data folder itself
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from typing import Final
 DEFAULT: Final = "cdpd-data"
 KEY_FILE: Final = "write_key"
 SOCKET: Final = "control.sock"
+UNFINISHED_BACKUP: Final = "UNFINISHED-BACKUP"
+"""Lies in a backup while it is written; no daemon starts on such a folder."""
 STREAMS: Final = ("received", "events", "discarded")
 
 

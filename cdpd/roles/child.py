@@ -243,6 +243,8 @@ def main() -> int:
     order = receive(sock)
     if not isinstance(order, Order):
         return 1
+    for descriptor in order.inherited:
+        os.set_inheritable(descriptor, False)
     word = Word(sock, order.watchdog)
     logging = order.loaded.config.logging
     threshold, clock = Threshold(logging.level), SystemClock()

@@ -38,6 +38,8 @@ class Order(Struct, frozen=True):
     loaded: LoadedConfig
     listening: Sequence[Inherited] = ()
     """For the role `ingest`."""
+    inherited: Sequence[int] = ()
+    """Other open file descriptors: held, and handed on to nobody."""
     settled: bool = False
     """The addresses are systemd's or the command line's: what the configuration says of them does not count."""
     routes: Sequence[str] = ()

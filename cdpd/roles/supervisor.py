@@ -60,13 +60,16 @@ class Supervisor(Foreground):
         log: structlog.typing.FilteringBoundLogger,
         threshold: Threshold,
         notifier: Notifier,
-        handed: Sequence[Listening] = (),
+        handed: Sequence[Listening],
+        lock: int,
     ) -> None:
+        """`lock` is the data folder's (data_lock.py), as an open file descriptor."""
         super().__init__(options, log, notifier)
         self._loaded = loaded
         self._clock = clock
         self._threshold = threshold
         self._handed = handed
+        self._lock = lock
         self._listeners = Listeners(handed, options.listen)
         self._places: list[Listening] = []
         self._started_ms = clock.now_ms()
@@ -104,8 +107,8 @@ class Supervisor(Foreground):
             pass
         async with self._bound(), anyio.create_task_group() as tasks:
             for process in self._processes:
-                takes = self._descriptors if "ingest" in process.roles else []
-                tasks.start_soon(process.run, partial(self._order, process), takes)
+                sockets = self._descriptors if "ingest" in process.roles else []
+                tasks.start_soon(process.run, partial(self._order, process), [self._lock, *sockets])
             for process in self._processes:
                 await process.ready.wait()
             tasks.start_soon(self.observation.run)
@@ -154,6 +157,7 @@ class Supervisor(Foreground):
                 listening=[
                     Inherited(place.listen, [sock.fileno() for sock in place.sockets]) for place in places
                 ],
+                inherited=[self._lock],
                 settled=self._listeners.settled,
                 watchdog=self._notifier.watchdog,
             )
