@@ -9,7 +9,7 @@ drop_in() { mkdir -p /etc/systemd/system/cdpd.service.d; printf '[Service]\n%s\n
 main_pid() { systemctl show -P MainPID cdpd; }
 
 ip link set lo up
-cp /units/cdpd.service /units/cdpd.socket /units/cdpd@.service /units/cdpd@.socket /etc/systemd/system/
+cp /units/*.service /units/*.socket /etc/systemd/system/
 mkdir -p /etc/cdpd /etc/sysusers.d
 cp /units/cdpd.sysusers /etc/sysusers.d/cdpd.conf
 systemd-sysusers
@@ -60,6 +60,12 @@ say first "$(track $web)"
 (for _ in $(seq 40); do track $web; echo; done | sort | uniq -c | sed 's/^ *//' > /tmp/codes) &
 systemctl restart cdpd; systemctl restart cdpd; wait $!
 say codes "$(cat /tmp/codes)"
+
+# Port 443, by a unit of its own, for the same service.
+systemctl stop cdpd.socket cdpd
+systemctl start cdpd.socket cdpd-https.socket
+say https_socket "$(track --cacert /etc/cdpd/web.pem https://localhost/v1/track)"
+say both "$(track $web)"
 
 # A workspace of its own.
 mkdir -p /etc/cdpd/shop

@@ -91,6 +91,8 @@ EXPECTED = {
     "before": "inactive",
     "first": "200",
     "codes": "40 200",
+    "https_socket": "200",
+    "both": "200",
     "shop": "200",
     "shop_data": "/var/lib/private/cdpd-shop",
 }

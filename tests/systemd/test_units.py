@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cdpd.delivery.delivery import GRACE as DELIVERY_GRACE
+from cdpd.ingest.handed import TLS_NAME
 from cdpd.ingest.ingest import GRACE as FRESH_GRACE
 from cdpd.ingest.server import DRAIN
 from cdpd.pipeline.finishing import GRACE as COMMIT_GRACE
@@ -46,7 +47,7 @@ def test_a_service_is_hardly_exposed(unit: str) -> None:
 
 def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
     analyze = program("systemd-analyze", "systemd")
-    names = ("cdpd.service", "cdpd.socket", "cdpd@shop.service", "cdpd@shop.socket")
+    names = ("cdpd.service", "cdpd.socket", "cdpd-https.socket", "cdpd@shop.service", "cdpd@shop.socket")
     for name in names:
         text = (UNITS / name.replace("@shop", "@")).read_text()
         # What is not installed here; the rest is as it stands. Templates are judged as an instance.
@@ -71,6 +72,12 @@ def test_a_workspaces_service_is_like_the_only_one() -> None:
 def test_a_stop_gets_the_time_that_the_daemon_may_take() -> None:
     (seconds,) = settings("cdpd.service")["TimeoutStopSec"]
     assert int(seconds) > FRESH_GRACE + DRAIN + DELIVERY_GRACE + COMMIT_GRACE + 10
+
+
+def test_the_names_of_sockets_say_which_speak_tls() -> None:
+    names = {unit: settings(unit)["FileDescriptorName"][0] for unit in ("cdpd.socket", "cdpd-https.socket")}
+    assert not names["cdpd.socket"].startswith(TLS_NAME)
+    assert names["cdpd-https.socket"].startswith(TLS_NAME)
 
 
 def test_a_wrong_configuration_is_not_tried_again() -> None:
