@@ -51,7 +51,9 @@ def test_every_metric_that_it_names_is_one() -> None:
 
 def test_every_command_that_it_names_is_one() -> None:
     known = set(BUILT_IN)
-    named = set(re.findall(r"(?:^|`|&& |bin/)cdpd ([a-z]+)\b", TEXT, re.MULTILINE))
+    spans = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL))
+    code = "\n".join([*spans, *blocks("sh")])
+    named = set(re.findall(r"(?:^|&& |bin/)cdpd ([a-z]+)\b", code, re.MULTILINE))
     assert {"check", "status", "doctor", "backup"} <= named
     assert named <= known
 
