@@ -47,15 +47,14 @@ class FileWatch:
         What is looked for with `is_there` after the watch has begun cannot be missed.
         """
         if not self._watching():
-            self._pause = min(self._pause * 2, _LATEST)
             await anyio.sleep(self._pause)
+            self._pause = _SOONEST if is_there() else min(self._pause * 2, _LATEST)
             return
         if self._next is None:
             self._next = asyncio.Event()
             asyncio.get_running_loop().add_reader(self._fd, self._wake)
         waited = self._next
         if not is_there():
-            self._pause = _SOONEST
             await waited.wait()
 
     def _watching(self) -> bool:
