@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from cdpd.event import Event
 from cdpd.hookspecs import Discard, Retry, hookimpl
 from cdpd.log.errors import AppendFailed
+from cdpd.log.thread import OneThread
 from cdpd.pipeline.pipeline import Pipeline
 from cdpd.plugins import Plugin
 from tests.clock import FakeClock
@@ -36,6 +37,10 @@ async def inline(work: Callable[..., T], *args: Any, **_: Any) -> T:
     for _i in range(2):
         await asyncio.sleep(0)
     return work(*args)
+
+
+async def inline_on_thread(_: OneThread, work: Callable[..., T], *args: Any) -> T:
+    return await inline(work, *args)
 
 
 class Picky(Plugin):
@@ -199,7 +204,11 @@ class World:
 )
 @given(actions=st.lists(ACTIONS, max_size=25), seed=st.integers(0, 2**32))
 def test_exactly_once(actions: list[tuple[Any, ...]], seed: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, mock.patch("anyio.to_thread.run_sync", inline):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch("anyio.to_thread.run_sync", inline),
+        mock.patch.object(OneThread, "run", inline_on_thread),
+    ):
         asyncio.run(run(World(Path(folder), seed), list(actions)))
 
 
