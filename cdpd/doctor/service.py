@@ -54,7 +54,9 @@ def check_daemon(status: Status, machine: Machine) -> Iterator[Finding]:
     check = "daemon"
     pid, version, state = status.get("pid"), status.get("version"), status.get("state")
     installed = machine.version("cdpd-daemon")
-    if state != "running":
+    if str(state).startswith("without "):  # roles in processes of their own: one does not answer
+        yield problem(check, f"it runs {state}", f"that is started again by itself; {_LOG_SAYS}")
+    elif state != "running":
         yield warning(check, f"process {pid} is {state}", "wait a moment, and look again")
     elif version != installed:
         yield warning(
@@ -65,13 +67,17 @@ def check_daemon(status: Status, machine: Machine) -> Iterator[Finding]:
     else:
         where = ", ".join(status.get("listen", []))
         yield ok(check, f"running on {where}: version {version}, process {pid}")
-    if isinstance(pid, int):
-        yield from _files(pid, machine)
-    yield from _pipeline(status.get("pipeline", {}))
+    processes = {"the daemon": pid}
+    processes |= {f"the process {name}": one.get("pid") for name, one in status.get("processes", {}).items()}
+    for name, number in processes.items():
+        if isinstance(number, int):
+            yield from _files(name, number, machine)
+    if "pipeline" in status:
+        yield from _pipeline(status["pipeline"])
     yield from _destinations(status.get("destinations", {}))
 
 
-def _files(pid: int, machine: Machine) -> Iterator[Finding]:
+def _files(name: str, pid: int, machine: Machine) -> Iterator[Finding]:
     try:
         used, limit = machine.open_files(pid), machine.open_files_limit(pid)
     except OSError:
@@ -79,7 +85,7 @@ def _files(pid: int, machine: Machine) -> Iterator[Finding]:
     if used > limit * 0.8:
         yield problem(
             "open files",
-            f"the daemon has {used:,} files open, of {limit:,} that it may have",
+            f"{name} has {used:,} files open, of {limit:,} that it may have",
             "raise the limit (LimitNOFILE= in the unit); `ss -tnp | grep cdpd` shows who holds connections",
             used=used,
             limit=limit,

@@ -130,6 +130,20 @@ def test_a_daemon_with_nearly_no_file_left_to_open_is_told() -> None:
     assert len(daemon(FakeMachine(files_open=PermissionError()))) == 2, "not ours to see"
 
 
+def test_a_process_of_several_that_does_not_answer_is_told() -> None:
+    answer = status(
+        state="without process",
+        processes={"ingest": {"pid": 4712, "state": "running"}, "process": {"pid": None, "state": "waiting"}},
+    )
+    del answer["pipeline"]
+    found = told(check_daemon(answer, FakeMachine(files_open=900, files_limit=1000)))
+    assert found[0] == ("daemon", "problem", "it runs without process")
+    assert [text for _, _, text in found[1:]] == [
+        "the daemon has 900 files open, of 1,000 that it may have",
+        "the process ingest has 900 files open, of 1,000 that it may have",
+    ]
+
+
 @pytest.mark.parametrize("state", ["waiting", "stopped", "failed"])
 def test_a_pipeline_that_stands_still_is_told_with_the_reason(state: str) -> None:
     found = daemon(pipeline={"state": state, "reason": "geo failed 1000 times", "behind": 12_345})
