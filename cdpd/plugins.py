@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from msgspec import Struct
 
@@ -45,6 +45,11 @@ class Streams(Protocol):
         ...
 
 
+CACHE_SIGNATURE: Final = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n# cdpd makes what is in this folder again.\n"
+)
+
+
 class PluginEnv(Struct, frozen=True):
     """What the daemon hands to a plugin."""
 
@@ -71,7 +76,13 @@ class Plugin:
         self.config = config
         self.env = env
 
-    def state(self) -> Path:
-        """The plugin's own folder, made if need be."""
+    def state(self, *, cache: bool = False) -> Path:
+        """The plugin's own folder, made if need be.
+
+        `cache`: all that is in it is made again from the streams where it is missing, so backups leave it out (it
+        gets a CACHEDIR.TAG, bford.info/cachedir).
+        """
         self.env.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if cache:
+            (self.env.state_dir / "CACHEDIR.TAG").write_text(CACHE_SIGNATURE)
         return self.env.state_dir

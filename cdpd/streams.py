@@ -11,12 +11,13 @@ import structlog
 from msgspec import Struct
 
 from cdpd.clock import Clock
-from cdpd.config.data_folder import STREAMS, state_db, stream_folder
+from cdpd.config.data_folder import STREAMS, UNFINISHED_BACKUP, state_db, stream_folder
 from cdpd.config.duration import parse_duration
 from cdpd.config.model import Config
 from cdpd.config.roles import ROLES, Role
 from cdpd.delivery.stored import stored_cursors
 from cdpd.event import Position
+from cdpd.log.errors import LogError
 from cdpd.log.folder import StreamFolder
 from cdpd.log.followed import followed
 from cdpd.log.readable import ReadableStream
@@ -87,6 +88,10 @@ async def open_streams(
 
     `events` comes first: its last frame says where the others are. Raises StreamLocked, LogError, StateError, OSError.
     """
+    if (data_dir / UNFINISHED_BACKUP).exists():
+        raise LogError(
+            f"{data_dir} is a backup that was not finished: run `cdpd backup` to it again, or use another one"
+        )
     async with AsyncExitStack() as stack:
         written: dict[str, Stream] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -147,6 +148,16 @@ def repair(
                 _say(name, mended, dry_run, data)
             if not count:
                 print(f"{name}: nothing to repair")
+            elif not dry_run:
+                _give_back(stream_folder(data, name))
+
+
+def _give_back(folder: Path) -> None:
+    """Run as root, what was made anew belongs to the folder's owner, as the rest does: the daemon has to write it."""
+    owner = folder.stat()
+    if os.geteuid() == 0:
+        for path in folder.iterdir():
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _lock(locks: ExitStack, files: OsFiles, folder: Path) -> None:
@@ -162,7 +173,7 @@ def _say(name: str, mended: Mended, dry_run: bool, data: Path) -> None:
     count = mended.end - mended.offset
     if count:
         when = _between(mended.first_ms, mended.last_ms)
-        print(f"  {would}lost: {plural(count, 'line')}, offsets {mended.offset} to {mended.end - 1}{when}")
+        print(f"  {would}lost: {plural(count, 'line')}, {_offsets(mended.offset, mended.end)}{when}")
     if mended.aside is not None:
         print(f"  the damaged bytes {would or 'are '}kept: {mended.aside}")
     if mended.origins is not None and count:
@@ -179,6 +190,10 @@ def _say(name: str, mended: Mended, dry_run: bool, data: Path) -> None:
             f"{data / 'plugins'} before the start, and it is made again from events; destinations may get "
             "events of this range twice"
         )
+
+
+def _offsets(first: int, end: int) -> str:
+    return f"offset {first}" if end - first == 1 else f"offsets {first} to {end - 1}"
 
 
 def _between(first_ms: int, last_ms: int) -> str:

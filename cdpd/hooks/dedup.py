@@ -76,7 +76,7 @@ class Dedup(Plugin):
 
     @hookimpl
     async def cdpd_startup(self) -> None:
-        self.state()
+        self.state(cache=True)
         self._store = SeenStore.open(self._folder, self.window_ms, OsFiles().boot_id())
         try:
             await self._catch_up()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cdpd.log.mark import NAME, Mark
 from cdpd.log.segment import segment_path
 from cdpd.log.stream import StreamOptions, open_stream
 from tests.clock import FakeClock
+from tests.services import need
 from tests.stored import AT_MS, encoded, event, received, store, store_all
 
 from .conftest import Cdpd
@@ -269,7 +271,7 @@ def test_repair_says_what_was_lost_and_everything_else_is_read_again(cdpd: Cdpd,
     dry = cdpd("log", "repair", "--dry-run", "--data-dir", tmp_path)
     assert dry.code == 0
     assert dry.lines[:2] == ["received: nothing to repair", dry.lines[1]]
-    assert "  would be lost: 1 line, offsets 4 to 4, stored at 2026-01-31T12:00:02" in dry.out
+    assert "  would be lost: 1 line, offset 4, stored at 2026-01-31T12:00:02" in dry.out
     assert cdpd("log", "verify", "events", "--data-dir", tmp_path).code == 1
     ran = cdpd("log", "repair", "--data-dir", tmp_path)
     assert ran.code == 0
@@ -296,3 +298,15 @@ def test_repair_leaves_a_stream_that_somebody_writes_alone(cdpd: Cdpd, tmp_path:
     assert ran.code == 2
     assert "is writing this stream" in ran.err
     assert "needs the daemon stopped" in ran.err
+
+
+def test_repair_as_root_leaves_no_file_of_roots_in_a_folder_of_somebody_elses(
+    cdpd: Cdpd, tmp_path: Path
+) -> None:
+    need(os.geteuid() == 0, "root, who may give files away")
+    folder = store(tmp_path, "events", map(event, range(6)), a_segment=3)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, 12345, 12346)
+    flip(sorted(folder.glob("*.zst"))[0])
+    assert cdpd("log", "repair", "events", "--data-dir", tmp_path).code == 0
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in folder.iterdir()} == {(12345, 12346)}

@@ -1,0 +1,1 @@
+"""A copy of a data folder in use, from which a daemon can be started: README in systemd/, “Back up”."""
