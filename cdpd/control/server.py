@@ -6,8 +6,6 @@ that is wrong, 503 not at this moment.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,17 +17,14 @@ from aiohttp import web
 
 from cdpd.config.problem import ConfigError
 from cdpd.control.contract import Busy, Calls, CannotDo, Controlled, RetryRequest
-from cdpd.control.socket_path import fitting
+from cdpd.control.private_socket import BACKLOG, ControlInUse, private_socket
+
+__all__ = ["ControlInUse", "control_app", "serve_control"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_BACKLOG: Final = 16
 _LARGEST: Final = 16 * 1024 * 1024
 """Bytes of a request's body."""
-
-
-class ControlInUse(RuntimeError):
-    """Another daemon answers on this socket."""
 
 
 def control_app(
@@ -80,59 +75,14 @@ async def serve_control(
     `more` are calls besides the daemon's own.
     Raises ControlInUse where a daemon answers there already, SocketPathTooLong, or OSError.
     """
-    listener, mine = _listen(path)
-    runner = web.AppRunner(control_app(daemon, log, more), access_log=None, handle_signals=False)
-    try:
-        await runner.setup()
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        yield
-    finally:
-        await runner.cleanup()
-        listener.close()
-        _remove(path, mine)
-
-
-def _remove(path: Path, inode: int) -> None:
-    """Remove the socket, unless a newer daemon has put its own in its place."""
-    try:
-        if path.lstat().st_ino == inode:
-            path.unlink()
-    except FileNotFoundError:
-        pass
-
-
-def _listen(path: Path) -> tuple[socket.socket, int]:
-    """The listening socket, and the inode by which its file is known."""
-    if _answers(path):
-        raise ControlInUse(f"another daemon answers on {path}")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Made private under another name, then moved over what was there: nobody ever finds it half-made.
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    made.unlink(missing_ok=True)
-    try:
-        with fitting(made) as name:
-            listener.bind(name)
-        made.chmod(0o600)
-        listener.listen(_BACKLOG)
-        inode = made.lstat().st_ino
-        made.replace(path)
-    except BaseException:
-        listener.close()
-        made.unlink(missing_ok=True)
-        raise
-    listener.setblocking(False)
-    return listener, inode
-
-
-def _answers(path: Path) -> bool:
-    if not path.is_socket():
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, fitting(path) as name:
+    with private_socket(path) as listener:
+        runner = web.AppRunner(control_app(daemon, log, more), access_log=None, handle_signals=False)
         try:
-            probe.connect(name)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-    return True
+            await runner.setup()
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+            yield
+        finally:
+            await runner.cleanup()
 
 
 def _errors(log: structlog.typing.FilteringBoundLogger) -> Any:

@@ -32,8 +32,8 @@ class ProcessPart:
         self.chains = chains
         """Those that are used."""
         self._prepared: Chains | None = None
-        self._mounted = frozenset(chains.routes())
-        """Hooks whose HTTP routes are served; that is settled at the start."""
+        self.routes = chains.routes()
+        """HTTP routes of hooks, as they are served: that is settled at the start."""
         self.pipeline = Pipeline(
             received=streams.received,
             events=streams.writer("events"),
@@ -74,7 +74,7 @@ class ProcessPart:
             chains = Chains.build(loaded.config, discovery, _environments(self._ground), self.chains)
             await chains.startup()
             try:
-                new = [name for name in chains.routes() if name not in self._mounted]
+                new = [name for name in chains.routes() if name not in self.routes]
             except HookError:
                 await chains.shutdown(keep=self.chains)
                 raise

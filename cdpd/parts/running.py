@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import msgspec
@@ -33,6 +33,9 @@ from cdpd.status import daemon_status, status_line
 from cdpd.streams import Streams, open_streams, stream_options
 from cdpd.upkeep import Kept, upkeep
 from cdpd.watchdog import watch_over
+
+if TYPE_CHECKING:
+    from aiohttp.web import AbstractRouteDef
 
 Ready = Callable[[], str | None]
 """None, or why traffic should not come here yet (or any more)."""
@@ -84,10 +87,12 @@ class Running:
         log: structlog.typing.FilteringBoundLogger,
         threshold: Threshold,
         page: Callable[[Scrape], MetricsPage] = lambda scrape: scrape,
+        elsewhere: Mapping[str, Sequence[AbstractRouteDef]] | None = None,
     ) -> AsyncIterator[Self]:
         """With the streams and the parts of these roles open inside the `with`.
 
-        `page` makes what is shown at /metrics of what this process knows. Raises StreamLocked, LogError,
+        `page` makes what is shown at /metrics of what this process knows; `elsewhere` are HTTP routes of hooks that
+        run in another one. Raises StreamLocked, LogError,
         StateError, HookError, ConfigError, OSError.
         """
         self = cls(loaded, roles, ready, clock, log, threshold)
@@ -113,9 +118,14 @@ class Running:
                 self._ingest = await stack.enter_async_context(part)
             if "process" in roles:
                 self._process = await stack.enter_async_context(ProcessPart.open(ground))
-            if self._ingest is not None and self._process is not None:
-                self._ingest.mount(self._process.chains.routes())
+            if self._ingest is not None:
+                self._ingest.mount(self.routes if self._process is not None else elsewhere or {})
             yield self
+
+    @property
+    def routes(self) -> Mapping[str, Sequence[AbstractRouteDef]]:
+        """HTTP routes of the hooks that run here, by the hook's name."""
+        return {} if self._process is None else self._process.routes
 
     @property
     def parts(self) -> list[Part]:

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import anyio
@@ -37,9 +38,10 @@ from cdpd.notify import Notifier
 from cdpd.parts.running import Running
 from cdpd.process import calm_garbage_collector
 from cdpd.repeats import Repeats
-from cdpd.roles.calls import APPLY, FAILED, PREPARE, SERIES, UNDO, control_socket
+from cdpd.roles.calls import APPLY, FAILED, PREPARE, ROUTES, SERIES, UNDO, control_socket
 from cdpd.roles.order import Change, Order, receive
 from cdpd.roles.page import supervisors_page
+from cdpd.roles.routes import proxied, routes_socket, serve_routes
 from cdpd.roles.series import encoded
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -130,12 +132,14 @@ class Child:
             self._log,
             self._threshold,
             lambda local: supervisors_page(local, data_dir / SOCKET),
+            proxied(routes_socket(data_dir), order.routes),
         )
         async with opening as running:
             self._running = running
             path, calls = control_socket(data_dir, named(order.roles)), {**running.calls(), **self._calls()}
             async with (
                 running.work(self._word),
+                self._serve_routes(),
                 serve_control(path, self, self._log, calls),
                 running.serve(),
             ):
@@ -145,6 +149,16 @@ class Child:
                 self._word.ready(running.line())
                 await self._stop.wait()
                 self._not_ready = "stopping"
+
+    @asynccontextmanager
+    async def _serve_routes(self) -> AsyncIterator[None]:
+        """Where hooks have HTTP routes and ingest is elsewhere: serve them for it inside the `with`."""
+        routes = self._running.routes
+        if routes and "ingest" not in self._order.roles:
+            async with serve_routes(routes_socket(self._order.loaded.data_dir), routes):
+                yield
+        else:
+            yield
 
     def _listen_to_supervisor(self) -> None:
         """Changes that it hands over; its end is ours. In a thread of its own, so that a busy loop delays neither."""
@@ -209,7 +223,10 @@ class Child:
         async def series(_: bytes) -> dict[str, Any]:
             return encoded(self._running.observation.scrape.local())
 
-        return {PREPARE: prepare, APPLY: apply, UNDO: undo, SERIES: series}
+        async def routes(_: bytes) -> dict[str, Any]:
+            return {"routes": list(self._running.routes)}
+
+        return {PREPARE: prepare, APPLY: apply, UNDO: undo, SERIES: series, ROUTES: routes}
 
 
 def _inherited(listen: Any, descriptors: list[int]) -> Listening:

@@ -32,7 +32,7 @@ from cdpd.logs import Threshold
 from cdpd.metrics import Metrics, Series
 from cdpd.notify import Notifier
 from cdpd.observation import Observation
-from cdpd.roles.calls import APPLY, PREPARE, SERIES, UNDO
+from cdpd.roles.calls import APPLY, PREPARE, ROUTES, SERIES, UNDO
 from cdpd.roles.forward import forwarded, passed_on
 from cdpd.roles.order import Change, Inherited, Order
 from cdpd.roles.page import WholePage
@@ -72,6 +72,8 @@ class Supervisor(Foreground):
         self._lock = lock
         self._listeners = Listeners(handed, options.listen)
         self._places: list[Listening] = []
+        self._routes: list[str] = []
+        """Hooks with HTTP routes."""
         self._started_ms = clock.now_ms()
         self._numbers = count(1)
         groups = sorted(loaded.config.process.roles, key=lambda roles: min(map(ROLES.index, roles)))
@@ -149,6 +151,7 @@ class Supervisor(Foreground):
             for other in self._processes:
                 if other is not process:
                     await other.ready.wait()
+            await self._learn_routes()
         async with self._reloading:
             places = self._places if "ingest" in process.roles else []
             return Order(
@@ -158,9 +161,19 @@ class Supervisor(Foreground):
                     Inherited(place.listen, [sock.fileno() for sock in place.sockets]) for place in places
                 ],
                 inherited=[self._lock],
+                routes=self._routes if "process" not in process.roles else (),
                 settled=self._listeners.settled,
                 watchdog=self._notifier.watchdog,
             )
+
+    async def _learn_routes(self) -> None:
+        """Which hooks have HTTP routes; as it was, where the process that runs them is not there at the moment."""
+        process = self._having("process")
+        if "ingest" not in process.roles:
+            try:
+                self._routes = (await process.ask(lambda client: client.call(ROUTES), _PATIENCE))["routes"]
+            except (NotRunning, ControlRefused):
+                pass
 
     def _having(self, role: Role) -> RoleProcess:
         return next(process for process in self._processes if role in process.roles)
