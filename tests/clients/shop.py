@@ -70,8 +70,8 @@ class Shop(Struct):
 
 
 def _all_told(proxy: Proxy) -> bool:
-    """Whether the daemon has each event that was sent."""
-    told = [request for request in proxy.posts() if request.daemon == 200]
+    """Whether the client was told that the daemon has each event that it sent: then it sends none again."""
+    told = [request for request in proxy.posts() if request.status == 200]
     return {name for request in told for name in ids(request.events())} == set(ids(proxy.events()))
 
 
