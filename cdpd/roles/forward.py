@@ -15,9 +15,13 @@ from cdpd.control.client import ControlClient, ControlRefused, NotRunning
 from cdpd.control.contract import Busy, Calls, CannotDo
 from cdpd.oauth.calls import LIST, REVOKE
 from cdpd.parts.ingest import SOURCES
+from cdpd.parts.reset import RESET
 from cdpd.roles.process import RoleProcess
 
-ANSWERED_BY: Final[Mapping[str, Role]] = dict.fromkeys((SOURCES, DESCRIBE, TAKE, LIST, REVOKE), "ingest")
+ANSWERED_BY: Final[Mapping[str, Role]] = {
+    **dict.fromkeys((SOURCES, DESCRIBE, TAKE, LIST, REVOKE), "ingest"),
+    RESET: "deliver",
+}
 """Call → the role of the process that answers it."""
 
 

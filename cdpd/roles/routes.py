@@ -16,7 +16,7 @@ from cdpd.control.socket_path import fitting
 from cdpd.ingest.ingest import plugin_prefix
 
 _HOPS: Final = frozenset(
-    [
+    {
         "connection",
         "keep-alive",
         "proxy-authenticate",
@@ -25,7 +25,7 @@ _HOPS: Final = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
-    ]
+    }
 )
 """Of one connection, not of what goes over it (RFC 9110, 7.6.1)."""
 _CONNECT: Final = 5.0
