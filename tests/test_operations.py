@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -17,7 +18,7 @@ import anyio
 import pytest
 
 from tests.certificates import make_certificate
-from tests.running import PATIENCE, RunningDaemon, running
+from tests.running import PATIENCE, RunningDaemon, roles, running
 from tests.steady_clients import SteadyClients
 from tests.test_daemon import ask
 
@@ -34,6 +35,12 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="h
 os.execv(sys.argv[2], sys.argv[2:])
 """
 """What systemd does between fork and exec: descriptor 3 is the socket that it listens on."""
+
+
+@pytest.fixture(params=[[], [["ingest"], ["process"], ["deliver"]]], ids=["one process", "a process a role"])
+def config(request: pytest.FixtureRequest) -> str:
+    """A configuration that runs, in one process and in several."""
+    return CONFIG + roles(request.param)
 
 
 def port_of(daemon: RunningDaemon) -> int:
@@ -65,26 +72,28 @@ def listening() -> Iterator[socket.socket]:
         yield sock
 
 
-async def test_reloads_under_load_are_noticed_by_nobody(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG) as daemon:
+async def test_reloads_under_load_are_noticed_by_nobody(tmp_path: Path, config: str) -> None:
+    async with running(tmp_path, config) as daemon:
         clients = SteadyClients(port_of(daemon), KEY)
         async with under_load(clients):
             for i in range(5):
                 more = f'[sources.more{i}]\nwrite_keys = ["wk_operations_{i}"]\n[pipeline]\nslow_hook_ms = {30 + i}\n'
-                daemon.config.write_text(CONFIG + more)
+                daemon.config.write_text(config + more)
                 assert "sources" in (await ask(daemon, "reload"))["changed"]
                 await clients.more(50)
-            daemon.config.write_text(CONFIG + "[wrong]\n")
+            daemon.config.write_text(config + "[wrong]\n")
             daemon.signal(signal.SIGHUP)
             await clients.more(100)
         assert clients.retried == 0
         all_is_kept(daemon, clients)
 
 
-async def test_certificates_change_under_load_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
+async def test_certificates_change_under_load_and_a_broken_one_changes_nothing(
+    tmp_path: Path, config: str
+) -> None:
     names = [make_certificate(tmp_path, name) for name in ("first.test", "second.test", "third.test")]
     context = ssl.create_default_context(cadata="".join(pem.read_text() for pem, _ in names))
-    config = CONFIG + '[http.tls]\ncertificate = "now.pem"\nkey = "now.key"\n'
+    config += '[http.tls]\ncertificate = "now.pem"\nkey = "now.key"\n'
     pem, key = tmp_path / "now.pem", tmp_path / "now.key"
 
     def use(new: tuple[Path, Path]) -> None:
@@ -110,10 +119,10 @@ async def test_certificates_change_under_load_and_a_broken_one_changes_nothing(t
             key.write_bytes(names[0][1].read_bytes())
             done = await anyio.run_process(daemon.command("reload"), check=False)
             assert done.returncode == 2
-            assert (
-                f"cdpd.toml:7:7: http.tls.key: {key} is not the key of the certificate"
-                in done.stderr.decode()
+            told = (
+                rf"cdpd\.toml:\d+:7: http\.tls\.key: {re.escape(str(key))} is not the key of the certificate"
             )
+            assert re.search(told, done.stderr.decode())
             assert await shown() == "third.test"
             status = await ask(daemon, "status")
             assert status["certificate"]["from"] == str(pem)
@@ -124,10 +133,10 @@ async def test_certificates_change_under_load_and_a_broken_one_changes_nothing(t
 
 
 async def test_restarts_behind_a_socket_of_systemd_lose_no_request(
-    tmp_path: Path, listening: socket.socket
+    tmp_path: Path, config: str, listening: socket.socket
 ) -> None:
     port = listening.getsockname()[1]
-    async with running(tmp_path, CONFIG) as daemon:
+    async with running(tmp_path, config) as daemon:
         await daemon.stop()
         daemon.launcher = [sys.executable, "-c", LAUNCH, str(listening.fileno())]
         daemon.passed = [listening.fileno()]
@@ -142,8 +151,8 @@ async def test_restarts_behind_a_socket_of_systemd_lose_no_request(
         all_is_kept(daemon, clients)
 
 
-async def test_a_stop_under_load_answers_what_it_took_and_ends_with_0(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG) as daemon:
+async def test_a_stop_under_load_answers_what_it_took_and_ends_with_0(tmp_path: Path, config: str) -> None:
+    async with running(tmp_path, config) as daemon:
         clients = SteadyClients(port_of(daemon), KEY, ends_when_refused=True)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(clients.run, 16)
@@ -152,8 +161,10 @@ async def test_a_stop_under_load_answers_what_it_took_and_ends_with_0(tmp_path: 
         all_is_kept(daemon, clients)
 
 
-async def test_a_new_connection_and_a_header_that_has_begun_are_waited_for_by_a_stop(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG) as daemon:
+async def test_a_stop_waits_for_new_connections_and_headers_that_have_begun(
+    tmp_path: Path, config: str
+) -> None:
+    async with running(tmp_path, config) as daemon:
         request = SteadyClients(0, KEY)._request("m1")
         fresh = await asyncio.open_connection("127.0.0.1", port_of(daemon))
         begun = await asyncio.open_connection("127.0.0.1", port_of(daemon))
@@ -175,7 +186,7 @@ async def test_a_new_connection_and_a_header_that_has_begun_are_waited_for_by_a_
         assert await daemon.stop() == 0
 
 
-async def test_a_service_manager_hears_of_start_reload_and_stop(tmp_path: Path) -> None:
+async def test_a_service_manager_hears_of_start_reload_and_stop(tmp_path: Path, config: str) -> None:
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
@@ -192,7 +203,7 @@ async def test_a_service_manager_hears_of_start_reload_and_stop(tmp_path: Path) 
                     await anyio.wait_readable(manager)
                     heard.append(manager.recv(4096).decode())
 
-        async with running(tmp_path, CONFIG) as daemon:
+        async with running(tmp_path, config) as daemon:
             await daemon.stop()
             daemon.environ = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "600000"}
             await daemon.start()
@@ -209,8 +220,8 @@ async def test_a_service_manager_hears_of_start_reload_and_stop(tmp_path: Path) 
             assert await daemon.stop() == 0
 
 
-async def test_several_addresses_are_told_of_and_a_command_finds_one(tmp_path: Path) -> None:
-    config = CONFIG + f'[http]\nlisten = ["unix:{tmp_path}/http.sock"]\n'
+async def test_several_addresses_are_told_of_and_a_command_finds_one(tmp_path: Path, config: str) -> None:
+    config += f'[http]\nlisten = ["unix:{tmp_path}/http.sock"]\n'
     async with running(tmp_path, config) as daemon:
         await daemon.stop()
         async with await anyio.open_process(daemon.command("run"), stderr=None) as process:

@@ -67,10 +67,14 @@ systemctl start cdpd.socket cdpd-https.socket
 say https_socket "$(track --cacert /etc/cdpd/web.pem https://localhost/v1/track)"
 say both "$(track $web)"
 
-# A workspace of its own.
+# A workspace of its own, in several processes.
 mkdir -p /etc/cdpd/shop
 sed -e '/^listen/d;/^\[http.tls\]/,/^key/d;s#/var/lib/cdpd#/var/lib/cdpd-shop#' /etc/cdpd/cdpd.toml > /etc/cdpd/shop/cdpd.toml
+printf '[process]\nroles = [["ingest"], ["process"], ["deliver"]]\n' >> /etc/cdpd/shop/cdpd.toml
 chgrp -R cdpd-config /etc/cdpd/shop
 systemctl start cdpd@shop.socket
 say shop "$(track --unix-socket /run/cdpd-shop.sock http://x/v1/track)"
+systemctl reload cdpd@shop; say shop_reload $?
+say shop_processes "$(grep -l cdpd@shop.service /proc/[0-9]*/cgroup | wc -l)"
+systemctl stop cdpd@shop; say shop_stop "$(systemctl show -P Result cdpd@shop)"
 say shop_data "$(ls -d /var/lib/private/cdpd-shop)"

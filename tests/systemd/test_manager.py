@@ -94,6 +94,9 @@ EXPECTED = {
     "https_socket": "200",
     "both": "200",
     "shop": "200",
+    "shop_reload": "0",
+    "shop_processes": "4",
+    "shop_stop": "success",
     "shop_data": "/var/lib/private/cdpd-shop",
 }
 
