@@ -97,11 +97,11 @@ def _help() -> str:
 
     parts = [_INTRO]
     for title, commands in GROUPS.items():
-        lines = [f"  {name:<11}{entry.summary}" for name, entry in commands.items()]
+        lines = [f"  {name:<14}{entry.summary}" for name, entry in commands.items()]
         parts.append(f"{title}:\n" + "\n".join(lines) + "\n")
     found = plugin_commands()
     if found:
-        lines = [f"  {name:<11}from {command.distribution}" for name, command in sorted(found.items())]
+        lines = [f"  {name:<14}from {command.distribution}" for name, command in sorted(found.items())]
         parts.append("From plugins:\n" + "\n".join(lines) + "\n")
     parts.append(_EXAMPLES)
     codes = "\n".join(f"  {code:<5}{meaning}" for code, meaning in MEANINGS.items())

@@ -34,8 +34,9 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "status": Entry("status", "Show what runs, and how far each part is"),
         "sources": Entry("sources", "List sources, and when each of their write keys was last used"),
         "reload": Entry("reload", "Apply a changed configuration without a restart"),
-        "backup": Entry("backup", "Copy the data folder, while the daemon runs"),
         "tokens": Entry("tokens", "Access tokens that apps have got (OAuth): ls, revoke"),
+        "destinations": Entry("destinations", "Let a destination go on from another place: reset"),
+        "backup": Entry("backup", "Copy the data folder, while the daemon runs"),
     },
     "Extend it": {
         "new": Entry("new", "Write a package with a hook or a destination of your own"),

@@ -185,7 +185,8 @@ def _hook(name: str, one: Mapping[str, Any]) -> str:
 def _free(disk: Mapping[str, Any]) -> str:
     text = f"{size_text(disk['free_bytes'])} free"
     if disk["state"] == "full":
-        text += f": nearly full, events are refused until there is room ({size_text(disk['floor_bytes'])} are kept free)"
+        kept = size_text(disk["floor_bytes"])
+        text += f": nearly full, events are refused until there is room ({kept} are kept free)"
     return text
 
 

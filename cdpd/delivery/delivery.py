@@ -23,6 +23,7 @@ from cdpd.config.data_folder import plugin_folder
 from cdpd.config.decode import decode
 from cdpd.config.model import Config
 from cdpd.config.plugin_options import Catalogue
+from cdpd.delivery.age import tell_if_older
 from cdpd.delivery.backoff import Random, retry_delay
 from cdpd.delivery.consumer import Consumer, Wiring
 from cdpd.delivery.cursor import DeliveryCursor
@@ -69,6 +70,14 @@ class _Slot(Struct, eq=False):
         return self.kind is other.kind and self.config == other.config
 
 
+class Reset(Struct, frozen=True):
+    """Offsets of `events`: where a destination was, where it goes on, and where the stream ends."""
+
+    before: int
+    position: int
+    end: int
+
+
 class Delivery:
     """All destinations of a daemon."""
 
@@ -106,6 +115,9 @@ class Delivery:
             self._tasks = tasks
             try:
                 await self.apply(config)
+                tell_if_older(
+                    self._state, self._events, {n: _cursor(s).low for n, s in self._slots.items()}, self._log
+                )
                 self._ready.set()
                 await anyio.sleep_forever()
             finally:
@@ -147,6 +159,34 @@ class Delivery:
                 if slot.config.enabled and slot.ended is None:
                     slot.ended = anyio.Event()
                     self._tasks.start_soon(self._run, slot)
+
+    async def reset(self, name: str, start: str, *, dry_run: bool = False) -> Reset:
+        """Let a destination go on from another place in `events`: "now", "beginning", a time or an offset.
+
+        What it has in flight gets GRACE seconds; what is parked stays parked. Raises DestinationError.
+        """
+        async with self._applying:
+            slot = self._slots.get(name)
+            if slot is None:
+                raise DestinationError(f"there is no destination {name!r} in the configuration that runs")
+            position = await self._start(start)
+            if not dry_run:
+                await self._end([slot])
+            before = _cursor(slot).low
+            if not dry_run:
+                cursor = DeliveryCursor(position)
+                await self._state.commit(Moment(name, cursor, self._clock.now_ms()))
+                self._log.warning(
+                    "the destination goes on from another place, as it was told to",
+                    destination=name,
+                    before=before.offset,
+                    now_at=position.offset,
+                )
+                self._slots[name] = fresh = _Slot(name, slot.kind, slot.config, cursor)
+                if fresh.config.enabled:
+                    fresh.ended = anyio.Event()
+                    self._tasks.start_soon(self._run, fresh)
+            return Reset(before.offset, max(position.offset, self._events.begin), self._events.end.offset)
 
     def reopen(self) -> None:
         """Destinations that write files open them again (logrotate)."""
@@ -216,7 +256,7 @@ class Delivery:
             log.warning(
                 "state.db is new, but the archive is not: where the destinations were is not known. If state.db was "
                 "lost, events_before of them may never be sent to this one, and events_after may be sent again; "
-                "restore state.db, or name another place with `from` under a new name of the destination"
+                "restore state.db, or name another place: `cdpd destinations reset NAME --from PLACE`"
             )
         else:
             log.info("new destination")
@@ -227,6 +267,8 @@ class Delivery:
             return self._events.end
         if start == "beginning":
             return BEGINNING
+        if start.isascii() and start.isdecimal():
+            return await anyio.to_thread.run_sync(StreamFolder(self._events.folder).at_offset, int(start))
         ms = parse_time(start)
         if ms is None:
             raise DestinationError(f'from = "{start}": expected "now", "beginning" or an ISO 8601 time')
@@ -248,9 +290,7 @@ class Delivery:
                     except LogError as error:
                         slot.problem = str(error)
                         if isinstance(error, InvalidCursor):
-                            slot.problem += (
-                                ". To begin anew, rename the destination: a new name starts at its `from`"
-                            )
+                            slot.problem += f": `cdpd destinations reset {slot.name} --from PLACE`"
                         log.error("the destination cannot read the log and has stopped", problem=slot.problem)
                         return
                     except Exception as error:

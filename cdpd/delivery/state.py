@@ -181,6 +181,14 @@ class StateDb:
         except (sqlite3.Error, ValueError) as error:
             raise StateError(f"{self.path}: the cursors cannot be read: {error}") from error
 
+    def newest_ms(self) -> int:
+        """When something was last written, in ms; 0 where nothing ever was."""
+        query = (
+            "select max(coalesce((select max(at_ms) from cursors), 0), "
+            "coalesce((select at_ms from attempts order by id desc limit 1), 0))"
+        )
+        return int(self._reading.execute(query).fetchone()[0])
+
     def parked_count(self, destination: str) -> int:
         """How many events of a destination are parked."""
         query = "select count(*) from parked where destination = ?"

@@ -15,6 +15,7 @@ from cdpd.control.contract import Calls
 from cdpd.delivery.delivery import Delivery, DestinationError
 from cdpd.delivery.state import StateDb, StateError
 from cdpd.parts.part import Ground
+from cdpd.parts.reset import reset_calls
 from cdpd.upkeep import Kept
 
 
@@ -78,7 +79,7 @@ class DeliverPart:
         return {"destinations": self.delivery.status()}
 
     def calls(self) -> Calls:
-        return {}
+        return reset_calls(self.delivery)
 
     def reopen(self) -> None:
         self.delivery.reopen()

@@ -21,6 +21,7 @@ COMMANDS = [
     ("log", "cat"), ("log", "ls"), ("log", "verify"), ("discarded", "ls"), ("discarded", "retry"), ("plugins", "show"),
     ("new", "hook"), ("new", "destination"),
     ("sources", "ls"), ("tokens", "ls"), ("tokens", "revoke"),
+    ("log", "repair"), ("destinations", "reset"),
 ]  # fmt: skip
 HEAVY = ("aiohttp", "duckdb", "rich", "uvloop", "structlog", "asyncio", "hypothesis", "pluggy")
 
@@ -44,7 +45,7 @@ def test_every_command_has_help_with_an_example_that_names_it(cdpd: Cdpd, comman
     assert ran.code == 0
     assert ran.out.startswith(f"Usage: cdpd {' '.join(command)}")
     assert "Traceback" not in ran.out
-    if command not in (("log",), ("discarded",), ("sources",), ("tokens",)):
+    if command not in (("log",), ("discarded",), ("sources",), ("tokens",), ("destinations",)):
         assert re.search(rf"^    .*cdpd {' '.join(command)}", ran.out, re.MULTILINE), ran.out
     assert cdpd("help", *command[:1]).code == 0
 
