@@ -1,4 +1,7 @@
-"""`kill -9` at random moments under load: what was acknowledged is there, once, and nowhere twice."""
+"""`kill -9` at random moments under load: what was acknowledged is there, once, and nowhere twice.
+
+Of a daemon in several processes, also of one of them: it comes again by itself, and the clients need not notice.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,24 @@ import itertools
 import json
 import os
 import random
+import signal
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import anyio
+import anyio.to_thread
+import pytest
 
-from tests.running import RunningDaemon, key_header, running
+from cdpd.control.client import ControlClient
+from tests.running import PATIENCE, RunningDaemon, key_header, roles, running
 
 ROUNDS = int(os.environ.get("CDPD_KILL_ROUNDS", "6"))
 """How often the daemon is killed; more by hand: CDPD_KILL_ROUNDS=200."""
 CLIENTS = 8
+SEVERAL = [["ingest"], ["process"], ["deliver"]]
 CONFIG = """
 [sources.website]
 write_keys = ["wk_faults_kill"]
@@ -71,8 +80,17 @@ class Load:
                     return
                 self.acknowledged |= ids
 
+    async def clients_until(self, url: str, enough: int) -> None:
+        """Clients, one after the other, as connections break, until `enough` events were acknowledged in all."""
+        while len(self.acknowledged) < enough:
+            await self.client(url, enough)
 
-async def one_round(daemon: RunningDaemon, load: Load) -> None:
+    async def clients_without_end(self, url: str) -> None:
+        await self.clients_until(url, 1 << 62)
+
+
+async def kill_all(daemon: RunningDaemon, load: Load) -> None:
+    """The daemon, with all its processes, under load; then it is started again."""
     enough = len(load.acknowledged) + load.random.randrange(1, 1500)
     async with anyio.create_task_group() as clients:
         for _ in range(CLIENTS - 1):
@@ -82,12 +100,51 @@ async def one_round(daemon: RunningDaemon, load: Load) -> None:
     await daemon.start()
 
 
-async def test_what_was_acknowledged_survives_and_nothing_is_stored_twice(tmp_path: Path) -> None:
+async def kill_one(daemon: RunningDaemon, load: Load) -> None:
+    """One process of the daemon, under load; clients go on until it runs again."""
+    control = ControlClient(daemon.data / "control.sock")
+
+    async def processes() -> dict[str, Any]:
+        found = (await anyio.to_thread.run_sync(control.status))["processes"]
+        assert isinstance(found, dict)
+        return found
+
+    enough = len(load.acknowledged) + load.random.randrange(1, 1500)
+    async with anyio.create_task_group() as clients:
+        for _ in range(CLIENTS - 1):
+            clients.start_soon(load.clients_without_end, daemon.url)
+        await load.clients_until(daemon.url, enough)
+        before = await processes()
+        name = load.random.choice(list(before))
+        os.kill(before[name]["pid"], signal.SIGKILL)
+        with anyio.fail_after(PATIENCE):
+            while True:
+                now = (await processes())[name]
+                if now["state"] == "running" and now["starts"] > before[name]["starts"]:
+                    break
+                await anyio.sleep(load.random.random() / 10)
+        await load.clients_until(daemon.url, len(load.acknowledged) + 50)
+        clients.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("groups", "kill"),
+    [
+        ([], kill_all),
+        (SEVERAL, kill_all),
+        (SEVERAL, kill_one),
+        ([["ingest"], ["process", "deliver"]], kill_one),
+    ],
+    ids=["one process", "several, with their parent", "one of three", "one of two"],
+)
+async def test_what_was_acknowledged_survives_and_nothing_is_stored_twice(
+    tmp_path: Path, groups: list[list[str]], kill: Callable[[RunningDaemon, Load], Awaitable[None]]
+) -> None:
     seed = random.randrange(1 << 32)
     load = Load(seed)
-    async with running(tmp_path, CONFIG) as daemon:
+    async with running(tmp_path, CONFIG + roles(groups)) as daemon:
         for _ in range(ROUNDS):
-            await one_round(daemon, load)
+            await kill(daemon, load)
         good, bad = load.acknowledged - load.bad, load.acknowledged & load.bad
         await daemon.wait_for("events", lambda lines: good <= {line["messageId"] for line in lines})
         await daemon.wait_for("discarded", lambda lines: bad <= {line["line"]["messageId"] for line in lines})
