@@ -165,7 +165,7 @@ def measure() -> list[Figure]:
             "ms",
             busy,
             (),
-            "3 × idle, at least 10 ms",
+            "3 times idle, at least 10 ms",
             lambda one: one.median <= max(3 * idle[len(idle) // 2], 10),
         ),
     ]

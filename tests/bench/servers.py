@@ -26,6 +26,7 @@ from cdpd.clock import SystemClock
 from cdpd.config.address import Listen
 from cdpd.config.model import Config
 from cdpd.control.client import ControlClient, NotRunning
+from cdpd.ingest.at_once import AppendThen
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.server import serve
 from cdpd.ingest.settings import IngestSettings
@@ -68,7 +69,10 @@ async def without_log(tell: Callable[[int], None]) -> None:
     async def append(lines: Sequence[bytes], config_id: int) -> object:
         return None
 
-    await _serve(append, tell)
+    def append_then(lines: Sequence[bytes], config_id: int, then: Callable[[str | None], None]) -> None:
+        then(None)
+
+    await _serve(append, append_then, tell)
 
 
 async def durable(tell: Callable[[int], None]) -> None:
@@ -81,14 +85,15 @@ async def durable(tell: Callable[[int], None]) -> None:
             async def append(lines: Sequence[bytes], config_id: int) -> object:
                 return await received.append(lines, config_id=config_id)
 
-            await _serve(append, tell)
+            await _serve(append, received.append_then, tell)
 
 
-async def _serve(append: Append, tell: Callable[[int], None]) -> None:
+async def _serve(append: Append, append_then: AppendThen, tell: Callable[[int], None]) -> None:
     config = msgspec.convert({"sources": {"bench": {"write_keys": [KEY]}}}, Config)
     ingest = Ingest(
         settings=IngestSettings.of(config, 1),
         append=append,
+        append_then=append_then,
         clock=SystemClock(),
         metrics=Metrics(),
         log=structlog.get_logger(),
