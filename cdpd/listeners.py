@@ -82,6 +82,11 @@ class Listeners:
             settings = msgspec.structs.replace(settings, api_host=f"{host}/v1", protocol=protocol)
         return settings
 
+    @property
+    def certificate_ends(self) -> int | None:
+        """When the certificate that is shown expires, in seconds since the epoch; None without one."""
+        return None if self._tls is None else self._tls.files.ends
+
     def status(self) -> dict[str, Any]:
         """`listen`, and `certificate` with its `expires`."""
         told: dict[str, Any] = {"listen": self.urls}

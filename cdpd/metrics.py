@@ -216,6 +216,10 @@ RELOAD_OK: Final = _gauge(
 RELOAD_TIME: Final = _gauge(
     "cdpd_config_last_success_timestamp_seconds", "When the configuration that runs was read (Unix time)."
 )
+CERTIFICATE_ENDS: Final = _gauge(
+    "cdpd_certificate_expiry_timestamp_seconds",
+    "When the certificate of [http.tls] that clients are shown expires (Unix time); absent without one.",
+)
 
 FAMILIES: Final[Mapping[str, Family]] = {
     family.name: family for family in list(globals().values()) if isinstance(family, Family)

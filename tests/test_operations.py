@@ -12,8 +12,10 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
+import aiohttp
 import anyio
 import pytest
 
@@ -93,7 +95,9 @@ async def test_certificates_change_under_load_and_a_broken_one_changes_nothing(
 ) -> None:
     names = [make_certificate(tmp_path, name) for name in ("first.test", "second.test", "third.test")]
     context = ssl.create_default_context(cadata="".join(pem.read_text() for pem, _ in names))
-    config += '[http.tls]\ncertificate = "now.pem"\nkey = "now.key"\n'
+    config += (
+        '[metrics]\ntoken = "for-the-certificate"\n[http.tls]\ncertificate = "now.pem"\nkey = "now.key"\n'
+    )
     pem, key = tmp_path / "now.pem", tmp_path / "now.key"
 
     def use(new: tuple[Path, Path]) -> None:
@@ -124,7 +128,18 @@ async def test_certificates_change_under_load_and_a_broken_one_changes_nothing(
             )
             assert re.search(told, done.stderr.decode())
             assert await shown() == "third.test"
+            bearer = {"Authorization": "Bearer for-the-certificate"}
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as http,
+                http.get(f"{daemon.url}/metrics", headers=bearer) as page,
+            ):
+                ends = re.search(
+                    r"^cdpd_certificate_expiry_timestamp_seconds (\S+)$", await page.text(), re.MULTILINE
+                )
+            assert ends
             status = await ask(daemon, "status")
+            expires = datetime.fromisoformat(status["certificate"]["expires"])
+            assert float(ends[1]) == expires.timestamp()
             assert status["certificate"]["from"] == str(pem)
         assert clients.retried == 0
         all_is_kept(daemon, clients)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 from cdpd.config.model import LoggingConfig
+from cdpd.log.files import OsFiles, WritableFile
+from cdpd.log.stream import StreamOptions, open_stream
 from cdpd.logs import Threshold, make_log
 from cdpd.notify import Notifier
-from cdpd.watchdog import EVERY, STALLED, watch_over
+from cdpd.watchdog import EVERY, STALLED, watch_over, writes_hang
 from tests.clock import FakeClock
 
 
@@ -138,3 +142,46 @@ async def test_nobody_who_listens_means_no_work() -> None:
     log = make_log(LoggingConfig(), io.StringIO(), Threshold("info"))
     with anyio.fail_after(5):
         await watch_over(Notifier(), streams=[], pipeline=dict, status=lambda: "", clock=FakeClock(), log=log)
+
+
+class SlowDisk(OsFiles):
+    """A disk whose syncs wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.go.set()
+
+    def create(self, path: Path) -> WritableFile:
+        file = super().create(path)
+        sync = file.sync
+
+        def wait() -> None:
+            assert self.go.wait(20)
+            sync()
+
+        file.sync = wait  # type: ignore[method-assign]  # the rest is the real thing
+        return file
+
+
+async def test_a_stream_tells_how_long_its_write_has_taken(tmp_path: Path) -> None:
+    clock, disk = FakeClock(), SlowDisk()
+    async with open_stream(
+        tmp_path / "received", clock=clock, options=StreamOptions(), files=disk, report=lambda _: None
+    ) as stream:
+        check = writes_hang([stream], clock, 30)
+        await stream.append([b"{}"], config_id=1)
+        assert stream.writing_since is None
+        disk.go.clear()
+        async with anyio.create_task_group() as tasks:
+
+            async def append() -> None:
+                await stream.append([b"{}"], config_id=1)
+
+            tasks.start_soon(append)
+            await clock.advance(0)
+            await clock.advance(31)
+            told = check()
+            disk.go.set()
+        assert told is not None
+        assert told.startswith("a write to received has hung for 31 s")
+        assert check() is None

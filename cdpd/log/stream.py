@@ -285,6 +285,7 @@ class Stream:
                 options.segment_age,
             )
         except OSError as error:
+            self.writing_since = None  # it failed: that is told, and is no hanging
             group.failure = f"{self.folder}: {error}"
             self._failed += 1
             if self._failed == 1:  # a full disk refuses many: the first is told, and when it is over

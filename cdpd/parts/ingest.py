@@ -149,7 +149,13 @@ class IngestPart:
     def load(self) -> Load:
         """What it is busy with, for metrics."""
         busy, limit = self.ingest, self._ground.loaded().config.http.max_in_flight_bytes
-        return Load(len(busy.watch.connections), busy.active, busy.in_flight_bytes, limit)
+        return Load(
+            len(busy.watch.connections),
+            busy.active,
+            busy.in_flight_bytes,
+            limit,
+            self._listeners.certificate_ends,
+        )
 
     def calls(self) -> Calls:
         ground = self._ground

@@ -29,6 +29,8 @@ class Load(Struct, frozen=True):
     active: int
     in_flight: int
     limit: int
+    certificate_ends: int | None = None
+    """Seconds since the epoch."""
 
 
 class Parts(Struct, frozen=True):
@@ -59,6 +61,8 @@ def gauges(parts: Parts) -> Iterator[Series]:
         yield gauge(names.ACTIVE, load.active)
         yield gauge(names.IN_FLIGHT, load.in_flight)
         yield gauge(names.IN_FLIGHT_LIMIT, load.limit)
+        if load.certificate_ends is not None:
+            yield gauge(names.CERTIFICATE_ENDS, load.certificate_ends)
     for stream in parts.streams:
         yield gauge(names.STREAM_BEGIN, stream.begin, stream.name)
         yield gauge(names.STREAM_END, stream.end.offset, stream.name)
