@@ -84,5 +84,7 @@ class Plugin:
         """
         self.env.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if cache:
-            (self.env.state_dir / "CACHEDIR.TAG").write_text(CACHE_SIGNATURE)
+            tag = self.env.state_dir / "CACHEDIR.TAG"
+            tag.write_text(CACHE_SIGNATURE)
+            tag.chmod(0o600)
         return self.env.state_dir
