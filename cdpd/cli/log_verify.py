@@ -180,7 +180,7 @@ def _say(name: str, mended: Mended, dry_run: bool, data: Path) -> None:
         first, end = mended.origins
         if end > first:
             print(
-                f"  they came from offsets {first} to {end - 1} of received; as long as those are kept: "
+                f"  they came from {_offsets(first, end)} of received; as long as those are kept: "
                 f"cdpd log cat received --from {first} --to {end}"
             )
     if mended.again_from is not None:
