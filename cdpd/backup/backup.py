@@ -21,7 +21,7 @@ from msgspec import Struct, field
 
 from cdpd.backup.files import copy_database, copy_whole, is_database, make_folder, sync_folder, write_file
 from cdpd.backup.stream import Copied, copy_stream
-from cdpd.config.data_folder import KEY_FILE, UNFINISHED_BACKUP, imports_folder, stream_folder
+from cdpd.config.data_folder import CACHE_TAG, KEY_FILE, UNFINISHED_BACKUP, imports_folder, stream_folder
 from cdpd.log.agreement import disagreements, newest_cursor
 from cdpd.log.errors import LogError
 from cdpd.log.files import OsFiles
@@ -29,8 +29,6 @@ from cdpd.log.mark import read_mark
 from cdpd.log.verify import Finding, verify
 
 MANIFEST: Final = "backup.json"
-CACHE_TAG: Final = "CACHEDIR.TAG"
-"""A folder with this file (bford.info/cachedir) can be made again, and is left out."""
 _LOCK: Final = "backup.lock"
 _FILES: Final = ("state.db", "oauth.db", "key-use.json", KEY_FILE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption
 from cdpd.cli.output import plural, print_json
 from cdpd.cli.streams import FromOption, ToOption, open_stream, parse_place
-from cdpd.config.data_folder import STREAMS, stream_folder
+from cdpd.config.data_folder import CACHE_TAG, STREAMS, stream_folder
 from cdpd.log.agreement import disagreements
 from cdpd.log.errors import LogError
 from cdpd.log.files import OsFiles
@@ -141,15 +142,32 @@ def repair(
         for name in STREAMS:
             if stream_folder(data, name).is_dir():
                 _lock(locks, files, stream_folder(data, name))
+        again = False
         for name in names:
             count = 0
             for mended in repair_stream(files, stream_folder(data, name), dry_run=dry_run):
                 count += 1
-                _say(name, mended, dry_run, data)
+                again |= mended.again_from is not None
+                _say(name, mended, dry_run)
             if not count:
                 print(f"{name}: nothing to repair")
             elif not dry_run:
                 _give_back(stream_folder(data, name))
+        if again:
+            _forget(data, dry_run)
+
+
+def _forget(data: Path, dry_run: bool) -> None:
+    """Remove what plugins can make again from `events`: dedup still knows the ids of what was lost there.
+
+    With them, what the pipeline goes over again would count as duplicates, and be lost for good.
+    """
+    for tag in sorted((data / "plugins").glob(f"*/{CACHE_TAG}")):
+        print(
+            f"{tag.parent}: {'would be ' if dry_run else ''}removed; it is made again from events at the start"
+        )
+        if not dry_run:
+            shutil.rmtree(tag.parent)
 
 
 def _give_back(folder: Path) -> None:
@@ -167,7 +185,7 @@ def _lock(locks: ExitStack, files: OsFiles, folder: Path) -> None:
         raise CommandError(f"{error}: `cdpd log repair` needs the daemon stopped", USAGE) from None
 
 
-def _say(name: str, mended: Mended, dry_run: bool, data: Path) -> None:
+def _say(name: str, mended: Mended, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     print(f"{name}: {mended.path}, byte {mended.at}: {mended.reason}")
     count = mended.end - mended.offset
@@ -185,10 +203,8 @@ def _say(name: str, mended: Mended, dry_run: bool, data: Path) -> None:
             )
     if mended.again_from is not None:
         print(
-            f"  how far the pipeline was {'would be' if dry_run else 'is'} lost too: it goes over received from offset "
-            f"{mended.again_from} on again. What was lost is still in dedup's memory: remove its folder in "
-            f"{data / 'plugins'} before the start, and it is made again from events; destinations may get "
-            "events of this range twice"
+            f"  how far the pipeline was is lost too: it {'would go' if dry_run else 'goes'} over received from offset "
+            f"{mended.again_from} on again, and destinations may get events of this range twice"
         )
 
 

@@ -23,6 +23,8 @@ from typing import Final
 DEFAULT: Final = "cdpd-data"
 KEY_FILE: Final = "write_key"
 SOCKET: Final = "control.sock"
+CACHE_TAG: Final = "CACHEDIR.TAG"
+"""A folder with this file (bford.info/cachedir) can be made again: backups leave it out."""
 UNFINISHED_BACKUP: Final = "UNFINISHED-BACKUP"
 """Lies in a backup while it is written; no daemon starts on such a folder."""
 STREAMS: Final = ("received", "events", "discarded")

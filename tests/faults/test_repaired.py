@@ -87,6 +87,40 @@ async def test_damage_of_received_that_the_pipeline_has_not_read_loses_those_lin
         assert delivered(out) == [f"m{i}" for i in range(41) if i not in lost]
 
 
+async def test_a_lost_end_of_events_comes_again_from_received_and_is_no_duplicate(tmp_path: Path) -> None:
+    out = tmp_path / "out.ndjson"
+    async with running(tmp_path / "daemon", CONFIG.format("false", out, "false")) as daemon:
+        await send(daemon, 0, 10)
+        await daemon.wait_for("events", 10)
+        await daemon.stop()
+        lost = damage_last_header(sorted((daemon.data / "log" / "events").glob("*.zst"))[-1])
+        assert (daemon.data / "plugins" / "dedup").exists()
+        code, said = await repair(daemon)
+        assert code == 0
+        assert f"it goes over received from offset {lost.start} on again" in said
+        assert f"{daemon.data / 'plugins' / 'dedup'}: removed" in said
+        set_config(daemon, CONFIG.format("true", out, "true"))
+        await daemon.start()
+        await until(lambda: len(delivered(out)) == 10)
+        assert delivered(out) == [f"m{i}" for i in range(10)]
+        assert [line["messageId"] for line in daemon.lines("events")] == delivered(out)
+        assert daemon.lines("discarded") == []
+        assert (await run(daemon, "log", "verify"))[0] == 0
+
+
+def damage_last_header(segment: Path) -> range:
+    """Change a byte in the header of its last frame; the offsets of the lines in it."""
+    file = OsFiles().open(segment)
+    try:
+        place = list(walk(file, file.size(), segment))[-1]
+    finally:
+        file.close()
+    content = bytearray(segment.read_bytes())
+    content[place.at + 30] ^= 1
+    segment.write_bytes(content)
+    return range(place.header.base, place.header.end)
+
+
 def damage(segment: Path) -> range:
     """Change a byte in the body of its third frame; the offsets of the lines in it."""
     file = OsFiles().open(segment)
