@@ -19,7 +19,11 @@ from anyio.abc import Process
 from cdpd.clock import Clock
 from cdpd.config.roles import Role, named
 from cdpd.control.client import ControlClient
+from cdpd.delivery.delivery import GRACE as DELIVERY_GRACE
 from cdpd.failures import StartFailed
+from cdpd.ingest.ingest import GRACE as FRESH_GRACE
+from cdpd.ingest.server import DRAIN
+from cdpd.pipeline.finishing import GRACE as COMMIT_GRACE
 from cdpd.roles.calls import FAILED, control_socket
 from cdpd.roles.order import Change, Order, packed
 
@@ -30,8 +34,14 @@ PROVEN: Final = 60.0
 """… until one has run for so long."""
 _OF_SYSTEMD: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """What is the supervisor's own business."""
-_BOUNDS: Final[dict[Role, float]] = {"ingest": 35.0, "process": 12.0, "deliver": 12.0}
-"""Seconds that the end of a role may take by its own bounds, and a bit."""
+_BOUNDS: Final[dict[Role, float]] = {
+    "ingest": FRESH_GRACE + DRAIN,
+    "process": COMMIT_GRACE,
+    "deliver": DELIVERY_GRACE,
+}
+"""Seconds that the end of a role may take by its own bounds …"""
+_AND_A_BIT: Final = 3.0
+"""… and what the end of a process takes besides."""
 
 State = Literal["starting", "running", "stopping", "waiting", "stopped"]
 
@@ -187,16 +197,19 @@ class RoleProcess:
         if self._process is not None:
             self._process.kill()
 
+    def retire(self) -> None:
+        """It is not started again: the daemon ends."""
+        self._stopping = True
+        if self._process is None and not self._ended.is_set():  # it waits for that
+            self._scope.cancel()
+
     async def stop(self) -> None:
         """SIGTERM, and wait until it has finished what it has begun; by force where that takes too long."""
-        if self._ended.is_set():
-            return
-        self.state, self._stopping = "stopping", True
-        if self._process is None:  # it waits to be started again
-            self._scope.cancel()
-        else:
+        self.retire()
+        if self._process is not None:
+            self.state = "stopping"
             _signal(self._process, signal.SIGTERM)
-            bound = sum(_BOUNDS[role] for role in self.roles)
+            bound = sum(_BOUNDS[role] for role in self.roles) + _AND_A_BIT
             with anyio.move_on_after(bound) as patience:
                 await self._ended.wait()
             if patience.cancelled_caught:

@@ -124,6 +124,8 @@ class Supervisor(Foreground):
                 for place in self._places:
                     place.close()
                 for process in self._processes:
+                    process.retire()
+                for process in self._processes:
                     await process.stop()
             tasks.cancel_scope.cancel()
 

@@ -141,6 +141,30 @@ async def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost_or_
         assert [(line["process"], line["reason"]) for line in told] == [(name, "SIGKILL ended it")]
 
 
+async def test_a_stop_that_all_processes_hear_at_once_is_a_stop(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG + roles(THREE)) as daemon:
+        await post(daemon, "a")
+        await delivered(daemon, "a")
+        pids = [process["pid"] for process in (await status(daemon))["processes"].values()]
+        for pid in (daemon.pid, *pids):  # as systemd does with KillMode=control-group
+            os.kill(pid, signal.SIGTERM)
+        assert await daemon.stop() == 0
+        assert "started again" not in daemon.log()
+        assert not [pid for pid in pids if runs(pid)]
+
+
+async def test_ctrl_c_is_for_their_parent_alone(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG + roles(THREE)) as daemon:
+        pids = [process["pid"] for process in (await status(daemon))["processes"].values()]
+        assert os.getpgid(daemon.pid) not in {os.getpgid(pid) for pid in pids}
+        for pid in pids:
+            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGHUP)
+        await post(daemon, "a")
+        await delivered(daemon, "a")
+        assert [process["pid"] for process in (await status(daemon))["processes"].values()] == pids
+
+
 async def test_with_their_parent_all_processes_end_and_a_new_daemon_can_start_at_once(tmp_path: Path) -> None:
     async with running(tmp_path, CONFIG + roles(THREE)) as daemon:
         await post(daemon, "a")
