@@ -9,10 +9,10 @@ from pathlib import Path
 
 import aiohttp
 import anyio
-import anyio.to_thread
+import pytest
 from aiohttp import web
 
-from tests.running import key_header, running
+from tests.running import key_header, roles, running
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "tests" / "examples"
@@ -41,8 +41,17 @@ def installed(folder: Path) -> str:
     return python
 
 
-async def test_a_hook_package_and_a_destination_package_work_in_a_fresh_environment(tmp_path: Path) -> None:
-    python = await anyio.to_thread.run_sync(installed, tmp_path / "venv")
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return installed(tmp_path_factory.mktemp("environment") / "venv")
+
+
+@pytest.mark.parametrize(
+    "groups", [[], [["ingest"], ["process"], ["deliver"]]], ids=["one process", "several"]
+)
+async def test_a_hook_package_and_a_destination_package_work_in_a_fresh_environment(
+    tmp_path: Path, python: str, groups: list[list[str]]
+) -> None:
     (tmp_path / "accounts.csv").write_text("user,account,state\nu1,ACME,open\nu2,Gone Ltd,closed\n")
     told: list[object] = []
     enough = anyio.Event()
@@ -60,6 +69,7 @@ async def test_a_hook_package_and_a_destination_package_work_in_a_fresh_environm
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
     config = CONFIG.format(accounts=tmp_path / "accounts.csv", url=f"http://{host}:{port}/channel")
+    config += roles(groups)
     async with running(tmp_path / "run", config, python=python) as daemon, aiohttp.ClientSession() as client:
         for number, user in enumerate(["u1", "u2", "u3"]):
             body = {"event": "Sold", "userId": user, "messageId": f"m{number}"}
