@@ -28,9 +28,10 @@ from cdpd.roles.calls import FAILED, control_socket
 from cdpd.roles.order import Change, Order, packed
 
 FIRST_WAIT: Final = 0.1
-LONGEST_WAIT: Final = 60.0
-"""Seconds until a process that ended is started again; doubled each time …"""
-PROVEN: Final = 60.0
+LONGEST_WAIT: Final = 5.0
+LONGEST_WAIT_UNREADY: Final = 60.0
+"""Seconds until a process that ended is started again; doubled each time, further where it did not get ready …"""
+PROVEN: Final = 30.0
 """… until one has run for so long."""
 _OF_SYSTEMD: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """What is the supervisor's own business."""
@@ -92,6 +93,7 @@ class RoleProcess:
                         raise StartFailed(f"the process for {self.name} did not start: {reason}")
                     if self._clock.monotonic() - begun > PROVEN:
                         wait = FIRST_WAIT
+                    longest = LONGEST_WAIT if self.state == "running" else LONGEST_WAIT_UNREADY
                     self.state, self.pid = "waiting", None
                     self._log.error(
                         "a process of the daemon ended; it is started again, and the others go on",
@@ -100,7 +102,7 @@ class RoleProcess:
                     )
                     self._settled.set()
                     await self._clock.sleep(wait)
-                    wait = min(wait * 2, LONGEST_WAIT)
+                    wait = min(wait * 2, longest)
         finally:
             self.state, self.pid = "stopped", None
             self._settled.set()
