@@ -11,6 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+import msgspec
+
+from cdpd.log.folder import StreamFolder
 from tests.bench.paced import Load, send
 from tests.bench.report import Figure, figure, is_short, show
 from tests.bench.servers import Daemon, daemon
@@ -35,16 +38,13 @@ def share(events: int, requests: int) -> float:
     return on_disk / received
 
 
+class _Line(msgspec.Struct):
+    event: msgspec.Raw
+
+
 def _events(data: Path) -> list[bytes]:
     """The events' own JSON, as they came."""
-    import msgspec
-
-    from cdpd.log.folder import StreamFolder
-
-    class Line(msgspec.Struct):
-        event: msgspec.Raw
-
-    decode = msgspec.json.Decoder(Line).decode
+    decode = msgspec.json.Decoder(_Line).decode
     reader = StreamFolder(data / "log" / "received").reader()
     found = []
     while (piece := reader.read()) is not None:
