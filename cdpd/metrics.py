@@ -200,6 +200,14 @@ DISK_SIZE: Final = _gauge("cdpd_disk_size_bytes", "The size of the data folder's
 
 READY: Final = _gauge("cdpd_ready", "Whether the daemon takes traffic: 0 while it starts or stops.")
 BUILD: Final = _gauge("cdpd_build_info", "Always 1; its labels say what runs.", "version", "python")
+PROCESS_UP: Final = _gauge(
+    "cdpd_process_up",
+    "Whether a process of `[process] roles` runs; absent where the daemon is one process.",
+    "process",
+)
+PROCESS_STARTS: Final = _counter("cdpd_process_starts_total", "Times that it was started.", "process")
+PROCESS_CPU: Final = _counter("cdpd_process_cpu_seconds_total", "Processor time that it has used.", "process")
+PROCESS_MEMORY: Final = _gauge("cdpd_process_resident_memory_bytes", "Its memory.", "process")
 LOOP_LAG: Final = _histogram(
     "cdpd_loop_lag_seconds",
     "How late the event loop was for a timer, sampled twice a second: what every request waits in addition.",

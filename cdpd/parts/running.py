@@ -141,7 +141,8 @@ class Running:
                 tasks.start_soon(part.run)
             tasks.start_soon(self.observation.run)
             tasks.start_soon(upkeep, kept, lambda: self.loaded.config.log, self._clock, self._log)
-            tasks.start_soon(self._disk.run)
+            if kept:
+                tasks.start_soon(self._disk.run)
             tasks.start_soon(self._recompressor(kept).run)
             tasks.start_soon(self._watch, notifier)
             for part in self.parts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from cdpd import metrics as names
@@ -35,6 +37,20 @@ def merged(own: Iterable[Series], parts: Iterable[Series]) -> list[Series]:
         before = found.get((one.family, one.labels))
         found[one.family, one.labels] = one if before is None else _together(before, one)
     return list(found.values())
+
+
+def of_process(name: str, runs: bool, starts: int, pid: int | None) -> list[Series]:
+    """What its supervisor knows of a process, and the system (Linux's /proc; for a thread)."""
+    found = [Series(names.PROCESS_UP, (name,), runs), Series(names.PROCESS_STARTS, (name,), starts)]
+    try:
+        # After the command's name: the state is the first field, user and system time 12th and 13th, memory 22nd.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return found
+    ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
+    found.append(Series(names.PROCESS_CPU, (name,), ticks / os.sysconf("SC_CLK_TCK")))
+    found.append(Series(names.PROCESS_MEMORY, (name,), pages * os.sysconf("SC_PAGE_SIZE")))
+    return found
 
 
 def _together(one: Series, other: Series) -> Series:

@@ -37,7 +37,7 @@ from cdpd.roles.forward import forwarded, passed_on
 from cdpd.roles.order import Change, Inherited, Order
 from cdpd.roles.page import WholePage
 from cdpd.roles.process import RoleProcess
-from cdpd.roles.series import decoded, encoded, merged
+from cdpd.roles.series import decoded, encoded, merged, of_process
 from cdpd.roles.whole import whole_status
 from cdpd.scrape import gauges
 from cdpd.streams import open_streams, stream_options
@@ -226,7 +226,12 @@ class Supervisor(Foreground):
     async def _series(self) -> list[Series]:
         answers = await self._ask_all(SERIES)
         parts = [one for answer in answers if answer is not None for one in decoded(answer)]
-        return merged(self.observation.scrape.local(), parts)
+        return merged([*self.observation.scrape.local(), *await self._own_series()], parts)
+
+    async def _own_series(self) -> list[Series]:
+        """Of the processes themselves."""
+        seen = [(p.name, p.state == "running", p.starts, p.pid) for p in self._processes]
+        return await anyio.to_thread.run_sync(lambda: [one for each in seen for one in of_process(*each)])
 
     # -- the control API ---------------------------------------------------------------------------------
 

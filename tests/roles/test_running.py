@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -343,8 +344,13 @@ async def test_metrics_of_all_processes_are_on_one_page_at_both_places(tmp_path:
                 'cdpd_log_end_offset{stream="events"} 1.0',
                 'cdpd_pipeline_state{state="running"} 1.0',
                 "cdpd_config_last_reload_successful 1.0",
+                'cdpd_process_up{process="ingest"} 1.0',
+                'cdpd_process_starts_total{process="deliver"} 1.0',
             ):
                 assert f"\n{sample}\n" in text
+            memory = re.search(r'\ncdpd_process_resident_memory_bytes{process="process"} (\S+)\n', text)
+            assert memory
+            assert float(memory[1]) > 10_000_000
 
 
 async def test_commands_reach_the_process_that_can_answer(tmp_path: Path) -> None:
