@@ -39,8 +39,8 @@ went out with one sync. The share of the loop that a hook takes: `rate(cdpd_hook
 """
 _PROCESS: Final = """\
 Besides, `process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_open_fds`, `process_max_fds`,
-`process_cpu_seconds_total` and `process_start_time_seconds`, as every program has them; with `[process] roles` they are of
-the process that starts and watches the others (at `[metrics] listen`), or of ingest.
+`process_cpu_seconds_total` and `process_start_time_seconds`, as every program has them; with
+`[process] roles` they are of the process that starts and watches the others (at `[metrics] listen`), or of ingest.
 """
 
 
