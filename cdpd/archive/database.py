@@ -167,9 +167,10 @@ def _config(spill: str) -> dict[str, str | bool | int | float | list[str]]:
 
 def _lock(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
     """From here on nothing but these files can be opened, and no setting changed."""
-    # DuckDB compares a file's path with links followed, where it can follow them: an open file that is still in
-    # its folder is known by its path, one that was removed by its descriptor.
-    connection.execute(f"SET allowed_paths = {_list(names)}")
+    # DuckDB compares a file's path with links followed: an open file that is still in its folder is known by its
+    # path; one that was removed is by its descriptor (DuckDB 1) or by what the system calls it then (DuckDB 2).
+    removed = [f"{Path(name).readlink()} (deleted)" for name in names if name.startswith("/proc/self/fd/")]
+    connection.execute(f"SET allowed_paths = {_list([*names, *removed])}")
     connection.execute("SET allowed_directories = ['/proc/self/fd/']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
