@@ -41,7 +41,9 @@ async def test_a_part_that_raises_is_run_again_after_growing_waits_and_told_with
     assert begun == [0, 1, 3, 7]
     lines = said.getvalue().splitlines()
     assert len(lines) == 3
-    assert all("RuntimeError" in line and "in part" in line and "the pipeline failed" in line for line in lines)
+    assert all(
+        "RuntimeError" in line and "in part" in line and "the pipeline failed" in line for line in lines
+    )
 
 
 async def test_the_wait_never_grows_beyond_a_minute_and_is_short_again_after_a_good_run() -> None:

@@ -8,7 +8,9 @@ from typing import Any, Final, Literal, get_args
 Role = Literal["ingest", "process", "deliver"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 """In the order in which an event comes by."""
-FORM: Final = 'write it like [["ingest"], ["process", "deliver"]]: a list for each process, every role in one of them'
+FORM: Final = (
+    'write it like [["ingest"], ["process", "deliver"]]: a list for each process, every role in one of them'
+)
 
 
 def broken_roles(value: Any) -> Iterator[str]:

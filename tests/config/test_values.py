@@ -49,7 +49,12 @@ def test_only_retention_may_be_forever() -> None:
         ("cdp.internal:8080", Listen("cdp.internal", 8080), "http://cdp.internal:8080", True),
         ("https://[::]:443", Listen("::", 443, tls=True), "https://[::1]:443", True),
         ("https://127.0.0.1:0/", Listen("127.0.0.1", 0, tls=True), "https://127.0.0.1:0", False),
-        ("unix:/run/cdpd/http.sock", Listen("", 0, path="/run/cdpd/http.sock"), "unix:/run/cdpd/http.sock", False),
+        (
+            "unix:/run/cdpd/http.sock",
+            Listen("", 0, path="/run/cdpd/http.sock"),
+            "unix:/run/cdpd/http.sock",
+            False,
+        ),
     ],
 )
 def test_addresses_to_listen_on(text: str, listen: Listen, url: str, public: bool) -> None:
