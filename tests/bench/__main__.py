@@ -15,6 +15,7 @@ NAMES: Final = {
     "steady": "how much the whole daemon keeps up with",
     "latency": "how soon an event is delivered, and an answer under a backlog",
     "size": "disk, memory, start",
+    "soak": "twenty minutes of load: are memory and descriptors flat",
     "pipeline": "the hook chain alone",
     "delivery": "destinations alone",
     "roles": "one process or several",
