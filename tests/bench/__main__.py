@@ -23,7 +23,9 @@ NAMES: Final = {
 
 
 def main() -> None:
-    asked = [name for name in sys.argv[1:] if not name.startswith("-")]
+    asked = [
+        word for word in sys.argv[1:] if not word.startswith("-") and not word.replace(".", "").isdigit()
+    ]
     unknown = [name for name in asked if name not in NAMES]
     if unknown or "--help" in sys.argv:
         listed = "\n".join(f"  {name:<10}{text}" for name, text in NAMES.items())
