@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cdpd.event import BEGINNING, Position
-from cdpd.log.files import Files, OsFiles, ReadableFile
+from cdpd.log.files import Files, OsFiles
 from cdpd.log.folder import StreamFolder
 from cdpd.log.frame import BadFrame, Cursor
 from cdpd.log.mark import NAME, Mark, decode_mark
@@ -16,8 +16,6 @@ from cdpd.log.reader import Reader
 from cdpd.log.segment import read_opening, read_place, segment_path
 from cdpd.log.watch import FileWatch
 
-_MOST: Final = 4096
-"""Bytes of a mark, and more than that."""
 _TORN: Final = 5
 """Times that a mark is read again that a write has just torn."""
 
@@ -30,7 +28,6 @@ class Followed:
         self.name = folder.name
         self._files: Files = files or OsFiles()
         self._watch = FileWatch(folder / NAME)
-        self._file: ReadableFile | None = None
         self._seen: tuple[bytes, Mark | None] = (b"", None)
         self._named: tuple[Mark | None, Cursor | None] = (None, None)
 
@@ -70,22 +67,17 @@ class Followed:
             await self._watch.changed(is_there)
 
     def close(self) -> None:
-        """Let go of the files; nobody may be waiting."""
+        """End the watch; nobody may be waiting."""
         self._watch.close()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _mark(self) -> Mark | None:
         """The mark as it is now; the last one that was whole, where a write is tearing it."""
         for _ in range(_TORN):
             try:
-                if self._file is None:
-                    self._file = self._files.open(self.folder / NAME)
-                data = self._file.read(0, _MOST)
+                data = self._files.read_all(self.folder / NAME)
             except OSError:
                 break
-            if data == self._seen[0]:
+            if data is None or data == self._seen[0]:
                 break
             mark = decode_mark(data)
             if mark is not None:

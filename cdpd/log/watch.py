@@ -20,6 +20,8 @@ _MODIFY: Final = 0x2
 _SOONEST: Final = 0.002
 _LATEST: Final = 0.02
 """Seconds between two looks, where there is no inotify: soon after the last change, then less and less often."""
+_DOUBT: Final = 1.0
+"""Seconds without a word after which one looks all the same."""
 
 
 class FileWatch:
@@ -31,8 +33,6 @@ class FileWatch:
         self._watched = False
         self._next: asyncio.Event | None = None
         self._pause = _SOONEST
-        if sys.platform == "linux":
-            self._fd = _libc("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
 
     def close(self) -> None:
         """End it; nobody may be waiting."""
@@ -55,12 +55,19 @@ class FileWatch:
             asyncio.get_running_loop().add_reader(self._fd, self._wake)
         waited = self._next
         if not is_there():
-            await waited.wait()
+            with anyio.move_on_after(_DOUBT) as patience:
+                await waited.wait()
+            if patience.cancelled_caught:
+                self._watched = False  # perhaps another file has its name by now: then that is watched
 
     def _watching(self) -> bool:
-        if self._fd >= 0 and not self._watched:
-            # Fails while the file is not there, and where the user's watches are used up.
-            self._watched = _libc("inotify_add_watch", self._fd, os.fsencode(self._path), _MODIFY) >= 0
+        if sys.platform == "linux" and not self._watched:
+            # Both fail where the user's share is used up, the second also while the file is not there.
+            if self._fd < 0:
+                self._fd = _libc("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
+            self._watched = (
+                self._fd >= 0 and _libc("inotify_add_watch", self._fd, os.fsencode(self._path), _MODIFY) >= 0
+            )
         return self._watched
 
     def _wake(self) -> None:

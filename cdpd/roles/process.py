@@ -58,6 +58,8 @@ class RoleProcess:
         self.state: State = "starting"
         self.pid: int | None = None
         self.starts = 0
+        self.ordered = False
+        """Whether it has got its configuration, since it was started last."""
         self.line = ""
         """How it is, in its own words."""
         self.heard = clock.monotonic()
@@ -113,6 +115,7 @@ class RoleProcess:
         ours, its = socket.socketpair()
         environ = {name: text for name, text in os.environ.items() if name not in _OF_SYSTEMD}
         self.state, self._reason, self.line, self._settled = "starting", "", "", anyio.Event()
+        self.ordered = False
         self.starts += 1
         try:
             self._process = process = await anyio.open_process(
@@ -149,7 +152,9 @@ class RoleProcess:
         return code
 
     async def _give(self, order: Callable[[], Awaitable[Order]]) -> None:
-        self._send(await order())
+        message = await order()
+        self.ordered = True
+        self._send(message)
 
     def _send(self, message: Order | Change) -> None:
         if self._writer is not None:

@@ -272,9 +272,10 @@ class Supervisor(Foreground):
         try:
             # The process that delivers is the last: it cannot take back what it has prepared (DeliverPart.prepare).
             for process in sorted(self._processes, key=lambda process: "deliver" in process.roles):
-                await process.settled()
+                if process.ordered:
+                    await process.settled()
                 if process.state != "running":
-                    continue  # it is given the new configuration when it is started again
+                    continue  # it is given the new configuration when it starts
                 process.hand_over(change)
                 answers.append(await _asked(process, PREPARE, change.number))
                 prepared.append(process)

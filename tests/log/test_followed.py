@@ -109,6 +109,23 @@ async def test_nothing_is_looked_at_while_nothing_is_written(
                 await writer.append(lines(1, 1), config_id=1)
 
 
+async def test_a_mark_that_was_replaced_is_noticed(
+    tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdpd.log.watch._DOUBT", 0.01)
+    with followed(tmp_path / "received") as stream:
+        async with opened() as writer:
+            await writer.append(lines(1), config_id=1)
+            with anyio.fail_after(PATIENCE):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(stream.wait_beyond, Position(1, 1))
+                    await anyio.wait_all_tasks_blocked()
+                    mark = tmp_path / "received" / NAME
+                    mark.with_name("copy").write_bytes(mark.read_bytes())  # as a copy-up of overlayfs
+                    mark.with_name("copy").replace(mark)
+                    await writer.append(lines(1, 1), config_id=1)
+
+
 async def test_the_cursor_is_that_of_the_last_durable_frame(tmp_path: Path, opened: Opened) -> None:
     with followed(tmp_path / "events") as stream:
         async with opened("events", segment_bytes=300) as writer:

@@ -244,6 +244,33 @@ async def test_a_reload_that_one_process_refuses_changes_nothing_in_the_others(t
         assert set((await status(daemon))["destinations"]) == {"copy", "new"}
 
 
+@pytest.mark.parametrize("name", ["ingest", "process", "deliver"])
+async def test_a_process_that_is_just_starting_runs_what_a_reload_brings_meanwhile(
+    tmp_path: Path, name: str
+) -> None:
+    config = CONFIG + roles(THREE)
+    async with running(tmp_path, config) as daemon:
+        for number in range(2):
+            starts = (await status(daemon))["processes"][name]["starts"]
+            os.kill(await pid_of(daemon, name), signal.SIGKILL)
+            with anyio.fail_after(PATIENCE):
+                while (await status(daemon))["processes"][name]["starts"] == starts:  # noqa: ASYNC110 - of another process
+                    await asyncio.sleep(0.01)
+            daemon.config.write_text(
+                config.replace(KEY, f"wk_roles_{number}") + f'[destinations.new{number}]\ntype = "null"\n'
+            )
+            with anyio.fail_after(PATIENCE):
+                done = await anyio.run_process(daemon.command("reload"), check=False)
+            assert done.returncode == 0, done.stderr
+            told = await until(daemon, name, starts + 1)
+            assert set(told["destinations"]) == {"copy", f"new{number}"}
+            async with (
+                aiohttp.ClientSession(headers=key_header(f"wk_roles_{number}")) as http,
+                http.post(f"{daemon.url}/v1/track", data='{"event": "A", "userId": "u1"}') as answer,
+            ):
+                assert answer.status == 200
+
+
 async def test_what_a_reload_cannot_change_is_told_once_for_all_processes(tmp_path: Path) -> None:
     config = CONFIG + roles(THREE)
     async with running(tmp_path, config) as daemon:
