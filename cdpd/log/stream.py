@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -129,7 +130,8 @@ class Stream:
         It gets None, or why they are not and never will be; it must not raise.
         """
         if self._closed:
-            then(f"{self.folder}: the stream is closed")
+            # Never from inside this call: who is called may append again.
+            asyncio.get_running_loop().call_soon(then, f"{self.folder}: the stream is closed")
             return
         size = sum(map(len, lines)) + len(lines)
         group = self._group(size)

@@ -516,3 +516,27 @@ async def test_a_newer_format_is_refused_clearly(opened: Opened, tmp_path: Path)
     with pytest.raises(NewerFormat, match="newer cdpd"):
         async with opened():
             pytest.fail("opened")
+
+
+# -- appending without waiting ---------------------------------------------------------------------------
+
+
+async def test_an_append_may_call_back_instead_of_being_waited_for(tmp_path: Path) -> None:
+    told: list[tuple[str | None, int]] = []
+    async with open_stream(
+        tmp_path / "received", clock=FakeClock(), options=StreamOptions(), report=print
+    ) as stream:
+        stream.append_then(
+            [b'{"a":1}', b'{"a":2}'], 7, lambda failure: told.append((failure, stream.end.offset))
+        )
+        await stream.append([b'{"b":1}'], config_id=7)
+        assert told == [(None, 3)]
+        stream.append_then([b"two\nlines"], 7, lambda failure: told.append((failure, stream.end.offset)))
+        await stream.append([b'{"b":2}'], config_id=7)
+        assert told[1] == ("a line contains a line break", 4)
+    stream.append_then([b"{}"], 7, lambda failure: told.append((failure, stream.end.offset)))
+    assert len(told) == 2, "never from inside the call"
+    await anyio.lowlevel.checkpoint()
+    await anyio.lowlevel.checkpoint()
+    assert told[2][0] is not None
+    assert "closed" in told[2][0]
