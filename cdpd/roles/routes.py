@@ -9,7 +9,6 @@ from typing import Final
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from cdpd.control.private_socket import private_socket
 from cdpd.control.socket_path import fitting
@@ -28,7 +27,9 @@ _HOPS: Final = frozenset(
     }
 )
 """Of one connection, not of what goes over it (RFC 9110, 7.6.1)."""
+_FORWARDED: Final = "x-forwarded-for"
 _CONNECT: Final = 5.0
+"""Seconds."""
 _CHUNK: Final = 65536
 
 
@@ -47,14 +48,14 @@ async def serve_routes(
         plugin = web.Application()
         plugin.add_routes(its)
         app.add_subapp(plugin_prefix(name), plugin)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
-    await runner.setup()
-    try:
-        with private_socket(path) as listener:
+    with private_socket(path) as listener:
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
+        try:
+            await runner.setup()
             await web.SockSite(runner, listener).start()
             yield
-    finally:
-        await runner.cleanup()
+        finally:
+            await runner.cleanup()
 
 
 def proxied(path: Path, names: Iterable[str]) -> dict[str, list[web.AbstractRouteDef]]:
@@ -75,9 +76,8 @@ def proxied(path: Path, names: Iterable[str]) -> dict[str, list[web.AbstractRout
 
 
 async def _passed(request: web.Request, name: str) -> web.StreamResponse:
-    headers = _without_hops(request.headers)
-    came = ", ".join([*request.headers.getall("X-Forwarded-For", []), request.remote or "unknown"])
-    headers["X-Forwarded-For"] = came
+    came = ", ".join([*request.headers.getall(_FORWARDED, []), request.remote or "unknown"])
+    headers = [(name, value) for name, value in _without_hops(request.headers) if name.lower() != _FORWARDED]
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
     async with (
         aiohttp.ClientSession(
@@ -85,23 +85,41 @@ async def _passed(request: web.Request, name: str) -> web.StreamResponse:
         ) as session,
         session.request(
             request.method,
-            f"http://{request.headers.get('Host') or 'cdpd'}{request.rel_url}",
-            headers=headers,
+            request.url.with_scheme("http"),
+            headers=[*headers, (_FORWARDED, came)],
             data=request.content if request.body_exists else None,
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         ) as answer,
     ):
+        if answer.status >= 400 and (content := await answer.content.read(_CHUNK)):
+            _raise_as_raised(answer, content)
+        else:
+            content = b""
         passed = web.StreamResponse(
             status=answer.status, reason=answer.reason, headers=_without_hops(answer.headers)
         )
         await passed.prepare(request)
+        await passed.write(content)
         async for chunk in answer.content.iter_chunked(_CHUNK):
             await passed.write(chunk)
         await passed.write_eof()
         return passed
 
 
-def _without_hops(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    named = {name.strip().lower() for value in headers.getall("Connection", []) for name in value.split(",")}
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOPS | named)
+def _raise_as_raised(answer: aiohttp.ClientResponse, content: bytes) -> None:
+    """An error that says nothing of its own is raised again: here it gets the form that all errors have."""
+    if content == f"{answer.status}: {answer.reason}".encode():
+        kind = type("Passed", (web.HTTPException,), {"status_code": answer.status})
+        allow = answer.headers.get("Allow")
+        raise kind(reason=answer.reason, headers={"Allow": allow} if allow else None)
+
+
+def _without_hops(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    named = {
+        part.strip().lower()
+        for name, value in headers.items()
+        if name.lower() == "connection"
+        for part in value.split(",")
+    }
+    return [(name, value) for name, value in headers.items() if name.lower() not in _HOPS | named]
