@@ -98,4 +98,8 @@ def cdpd_committed(events: Sequence[Event], position: Position) -> None:
 
 @hookspec
 def cdpd_routes() -> Iterable[AbstractRouteDef] | None:
-    """HTTP routes to serve beside the tracking API, under `/-/NAME/`."""
+    """HTTP routes to serve beside the tracking API, under `/-/NAME/`.
+
+    Where ingest is a process of its own (`[process] roles`), its requests come by way of it, and the client's address
+    is the last in `X-Forwarded-For`.
+    """

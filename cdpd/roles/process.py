@@ -92,7 +92,7 @@ class RoleProcess:
                         break
                     reason = self._reason or _described(code)
                     if not self.ready.is_set():
-                        raise StartFailed(f"the process for {self.name} did not start: {reason}")
+                        raise StartFailed(f'the process "{self.name}" did not start: {reason}')
                     if self._clock.monotonic() - begun > PROVEN:
                         wait = FIRST_WAIT
                     longest = LONGEST_WAIT if self.state == "running" else LONGEST_WAIT_UNREADY

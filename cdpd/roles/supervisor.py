@@ -23,7 +23,7 @@ from cdpd.config.load import LoadedConfig
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.config.roles import ROLES, Role
 from cdpd.control.client import ControlClient, ControlRefused, NotRunning
-from cdpd.control.contract import Busy, DiscardedFilter
+from cdpd.control.contract import Busy, Calls, DiscardedFilter
 from cdpd.control.server import serve_control
 from cdpd.foreground import Foreground, RunOptions
 from cdpd.ingest.sockets import Listening, bind_all
@@ -235,7 +235,7 @@ class Supervisor(Foreground):
 
     # -- the control API ---------------------------------------------------------------------------------
 
-    def _calls(self) -> Any:
+    def _calls(self) -> Calls:
         async def series(_: bytes) -> dict[str, Any]:
             return encoded(await self._series())
 

@@ -191,7 +191,7 @@ async def test_what_keeps_a_process_from_starting_ends_the_daemon_with_its_reaso
             done = await anyio.run_process(command(daemon, "run", "--listen", "127.0.0.1:0"), check=False)
     said = done.stderr.decode()
     assert done.returncode == 1
-    assert "cdpd: the process for process did not start: hook 'dedup' did not start: " in said
+    assert "cdpd: the process \"process\" did not start: hook 'dedup' did not start: " in said
     assert "Traceback" not in said
     assert not list((tmp_path / "data").glob("*.sock"))
 
