@@ -1,7 +1,8 @@
 """`cdpd plugins`, and commands of other packages: found through the metadata that pip installs."""
 
-from __future__ import re
+from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
