@@ -69,7 +69,9 @@ def show(figures: Sequence[Figure]) -> None:
 
 
 def rounds() -> int:
-    """How often each figure is measured: 3, and 1 with `--short`."""
+    """How often each figure is measured: `--rounds N`, else 3, and 1 with `--short`."""
+    if "--rounds" in sys.argv:
+        return int(sys.argv[sys.argv.index("--rounds") + 1])
     return 1 if is_short() else 3
 
 

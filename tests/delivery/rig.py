@@ -27,7 +27,7 @@ from cdpd.metrics import Metrics
 from tests.clock import FakeClock
 from tests.stored import event
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Real seconds after which a test gives up waiting for what must happen."""
 
 
