@@ -308,7 +308,9 @@ async def test_a_batch_that_is_too_large_is_halved_until_it_fits_and_a_single_ev
         await rig.append(*({"properties": {"x": "x" * (2000 if i == 5 else 10)}} for i in range(12)))
         await rig.settle()
         assert [parked.message_id for parked in rig.state.parked("d")] == ["m5"]
-        await rig.until(lambda: rig.metrics.get(names.DELIVERED, "d") == 11)  # counted a moment after the commit
+        await rig.until(
+            lambda: rig.metrics.get(names.DELIVERED, "d") == 11
+        )  # counted a moment after the commit
         before = len(rig.batches)
         await rig.append(*({"properties": {"x": "x" * 10}} for _ in range(4)))
         await rig.settle()
