@@ -56,8 +56,8 @@ class Stream:
         self._files = files
         self._clock = clock
         self._report = report
-        # Of its own: other work in threads never delays a commit.
-        self._thread = OneThread(f"cdpd-{folder.name}")
+        # Of its own: other work in threads never delays a commit. Clients wait for `received` alone: it goes first.
+        self._thread = OneThread(f"cdpd-{folder.name}", niceness=0 if folder.name == "received" else 5)
         self._in_thread = self._thread.run
         self._lock = anyio.Lock()
         self._writer: Writer

@@ -7,6 +7,7 @@ handing it over; a stream does so thousands of times a second.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -21,8 +22,9 @@ _Args = TypeVarTuple("_Args")
 class OneThread:
     """Starts with the first piece of work and ends with `close`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, niceness: int = 0) -> None:
         self._name = name
+        self._niceness = niceness
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -46,6 +48,8 @@ class OneThread:
             self._thread = None
 
     def _work(self) -> None:
+        if self._niceness:
+            _give_way(self._niceness)
         while (order := self._orders.get()) is not None:
             work, args, loop, done = order
             result, failure = None, None
@@ -58,6 +62,14 @@ class OneThread:
             except RuntimeError:
                 pass  # the loop is closed: nobody waits any more
             del order, work, args, result, failure  # nothing of it is kept while waiting for the next
+
+
+def _give_way(niceness: int) -> None:
+    """Lower this thread's priority, where the system lets it."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)  # Linux: of the thread alone
+    except OSError:
+        pass
 
 
 _Order = tuple[Callable[..., Any], tuple[Any, ...], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
