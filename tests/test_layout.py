@@ -17,7 +17,17 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "cdpd"
 
-PLAIN: Final = ("event", "section", "clock", "timestamp", "metrics", "secret", "foreign", "limit")
+PLAIN: Final = (
+    "event",
+    "section",
+    "clock",
+    "timestamp",
+    "metrics",
+    "secret",
+    "foreign",
+    "limit",
+    "group_commit",
+)
 """What everybody may know: data, time, counters, secrets, how strangers' code is called."""
 ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "event": ("section",),
@@ -32,6 +42,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "secret": (),
     "foreign": (),
     "limit": ("config.rate",),
+    "group_commit": (),
     "terminal": (),
     "lines": ("event", "timestamp", "terminal"),
     "oauth": (*PLAIN, "config", "control.contract"),

@@ -6,11 +6,7 @@ last commit ran go out together (group commit), by the one thread that writes.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import queue
 import sqlite3
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -19,6 +15,7 @@ from msgspec import Struct
 
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.event import Position
+from cdpd.group_commit import GroupCommit, connect, open_database
 
 VERSION: Final = 1
 JOURNAL_ROWS: Final = 1_000_000
@@ -26,7 +23,6 @@ JOURNAL_ROWS: Final = 1_000_000
 JOURNAL_MS: Final = 30 * 86_400_000
 """… and for how long, in milliseconds."""
 _PRUNE_EVERY: Final = 20_000
-_GROUP: Final = 256
 
 _SCHEMA: Final = """
 create table cursors (
@@ -113,52 +109,20 @@ class Moment(Struct, frozen=True):
     attempts: Sequence[Attempt] = ()
 
 
-class _Order(Struct):
-    moment: Moment
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
-
-
 class StateDb:
-    """The one writer of state.db. Raises StateError where the file cannot be opened or is not ours."""
+    """The one writer of state.db. Raises StateError where the file cannot be opened or is not ours.
+
+    `created`: there was no such file before.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._writes = 0
-        self.created = False
-        """Whether there was no such file before."""
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            path.chmod(0o600)
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-            self._reading = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-            self._prepare()
-        except sqlite3.Error as error:
-            raise StateError(
-                f"{path} cannot be used: {error}. Restore it from a backup, or move it away: then every destination "
-                "begins anew, at its `from`"
-            ) from error
-        except StateError:
-            raise
-        except OSError as error:
-            raise StateError(f"{path} cannot be opened: {error.strerror}") from error
-        self._thread = threading.Thread(target=self._write, name="cdpd-state", daemon=True)
-        self._thread.start()
-
-    def _prepare(self) -> None:
-        self._db.execute("pragma journal_mode = wal")
-        # FULL: a cursor that was reported as committed must not go back on a power loss, or "now" moves.
-        self._db.execute("pragma synchronous = full")
-        (version,) = self._db.execute("pragma user_version").fetchone()
-        if version > VERSION:
-            raise StateError(
-                f"{self.path} was written by a newer cdpd (version {version}, this one knows {VERSION}): "
-                "upgrade, or use another data folder"
-            )
-        if version == 0:
-            self.created = True
-            self._db.executescript(f"begin; {_SCHEMA} pragma user_version = {VERSION}; commit;")
+        self._db, self.created = open_database(
+            path, _SCHEMA, VERSION, StateError, "every destination begins anew, at its `from`"
+        )
+        self._reading = connect(path)
+        self._writer = GroupCommit(self._db, self._put_all, self._not_written, "cdpd-state")
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -220,52 +184,21 @@ class StateDb:
 
     async def commit(self, moment: Moment) -> None:
         """Returns once it is on disk. Raises StateError where that failed: then nothing of it is."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._orders.put(_Order(moment, loop, done))
-        await done
+        await self._writer.commit(moment)
 
     def close(self) -> None:
         """Write what was ordered, and stop."""
-        self._orders.put(None)
-        self._thread.join()
+        self._writer.close()
         self._db.close()
         self._reading.close()
 
-    def _write(self) -> None:
-        stopping = False
-        while not stopping:
-            group: list[_Order] = []
-            order = self._orders.get()
-            while order is not None:
-                group.append(order)
-                if len(group) == _GROUP:
-                    break
-                try:
-                    order = self._orders.get_nowait()
-                except queue.Empty:
-                    break
-            stopping = order is None
-            if group:
-                self._write_group(group)
+    def _not_written(self, error: sqlite3.Error) -> StateError:
+        return StateError(f"{self.path} cannot be written: {error}")
 
-    def _write_group(self, group: list[_Order]) -> None:
-        failure: StateError | None = None
-        try:
-            self._db.execute("begin immediate")
-            for order in group:
-                self._put(order.moment)
-            self._prune(group[-1].moment.at_ms)
-            self._db.execute("commit")
-        except sqlite3.Error as error:
-            failure = StateError(f"{self.path} cannot be written: {error}")
-            if self._db.in_transaction:
-                self._db.execute("rollback")
-        for order in group:
-            try:
-                order.loop.call_soon_threadsafe(_settle, order.done, failure)
-            except RuntimeError:
-                pass  # its loop is closed: nobody waits any more
+    def _put_all(self, moments: Sequence[Moment]) -> None:
+        for moment in moments:
+            self._put(moment)
+        self._prune(moments[-1].at_ms)
 
     def _put(self, moment: Moment) -> None:
         name, db = moment.destination, self._db
@@ -321,12 +254,3 @@ class StateDb:
             "id in (select id from attempts where at_ms < ? order by id limit ?)",
             (JOURNAL_ROWS, now_ms - JOURNAL_MS, 2 * _PRUNE_EVERY),
         )
-
-
-def _settle(done: asyncio.Future[None], failure: StateError | None) -> None:
-    if done.done():  # whoever waited was cancelled
-        return
-    if failure is None:
-        done.set_result(None)
-    else:
-        done.set_exception(failure)

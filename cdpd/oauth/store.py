@@ -5,21 +5,17 @@ One thread writes; what arrives while its last commit runs goes out in one trans
 
 from __future__ import annotations
 
-import asyncio
-import os
-import queue
 import sqlite3
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from cdpd.group_commit import GroupCommit, open_database
 from cdpd.oauth.token import Token
 
 VERSION: Final = 1
-_GROUP: Final = 256
 _PRUNE_MS: Final = 60_000
 
 _SCHEMA: Final = """
@@ -67,48 +63,14 @@ class Change(Struct, frozen=True):
     """These are forgotten."""
 
 
-class _Order(Struct):
-    change: Change
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
-
-
 class TokenDb:
     """The one writer of oauth.db. Raises TokenDbError where it cannot be opened or is not ours."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._pruned_ms = 0
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            path.chmod(0o600)
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-            self._prepare()
-        except sqlite3.Error as error:
-            raise TokenDbError(
-                f"{path} cannot be used: {error}. Restore it from a backup, or move it away: then every app "
-                "asks for a new token"
-            ) from error
-        except TokenDbError:
-            raise
-        except OSError as error:
-            raise TokenDbError(f"{path} cannot be opened: {error.strerror}") from error
-        self._thread = threading.Thread(target=self._write, name="cdpd-oauth", daemon=True)
-        self._thread.start()
-
-    def _prepare(self) -> None:
-        self._db.execute("pragma journal_mode = wal")
-        # FULL: a token that was answered, and an assertion that was used, outlive a power loss.
-        self._db.execute("pragma synchronous = full")
-        (version,) = self._db.execute("pragma user_version").fetchone()
-        if version > VERSION:
-            raise TokenDbError(
-                f"{self.path} was written by a newer cdpd (version {version}, this one knows {VERSION}): "
-                "upgrade, or use another data folder"
-            )
-        if version == 0:
-            self._db.executescript(f"begin; {_SCHEMA} pragma user_version = {VERSION}; commit;")
+        self._db, _ = open_database(path, _SCHEMA, VERSION, TokenDbError, "every app asks for a new token")
+        self._writer = GroupCommit(self._db, self._put_all, self._not_written, "cdpd-oauth")
 
     def read(self, now_ms: int) -> tuple[list[Token], list[Used]]:
         """Tokens that have not expired, oldest first, and assertions that could come again; before any commit."""
@@ -130,51 +92,20 @@ class TokenDb:
 
     async def commit(self, change: Change) -> None:
         """Returns once it is on disk. Raises TokenDbError where that failed: then nothing of it is."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._orders.put(_Order(change, loop, done))
-        await done
+        await self._writer.commit(change)
 
     def close(self) -> None:
         """Write what was ordered, and stop."""
-        self._orders.put(None)
-        self._thread.join()
+        self._writer.close()
         self._db.close()
 
-    def _write(self) -> None:
-        stopping = False
-        while not stopping:
-            group: list[_Order] = []
-            order = self._orders.get()
-            while order is not None:
-                group.append(order)
-                if len(group) == _GROUP:
-                    break
-                try:
-                    order = self._orders.get_nowait()
-                except queue.Empty:
-                    break
-            stopping = order is None
-            if group:
-                self._write_group(group)
+    def _not_written(self, error: sqlite3.Error) -> TokenDbError:
+        return TokenDbError(f"{self.path} cannot be written: {error}")
 
-    def _write_group(self, group: list[_Order]) -> None:
-        failure: TokenDbError | None = None
-        try:
-            self._db.execute("begin immediate")
-            for order in group:
-                self._put(order.change)
-            self._prune(group[-1].change.at_ms)
-            self._db.execute("commit")
-        except sqlite3.Error as error:
-            failure = TokenDbError(f"{self.path} cannot be written: {error}")
-            if self._db.in_transaction:
-                self._db.execute("rollback")
-        for order in group:
-            try:
-                order.loop.call_soon_threadsafe(_settle, order.done, failure)
-            except RuntimeError:
-                pass  # its loop is closed: nobody waits any more
+    def _put_all(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._put(change)
+        self._prune(changes[-1].at_ms)
 
     def _put(self, change: Change) -> None:
         if (token := change.issued) is not None:
@@ -196,12 +127,3 @@ class TokenDb:
         self._pruned_ms = now_ms
         self._db.execute("delete from tokens where expires_ms <= ?", (now_ms,))
         self._db.execute("delete from assertions where until_ms <= ?", (now_ms,))
-
-
-def _settle(done: asyncio.Future[None], failure: TokenDbError | None) -> None:
-    if done.done():  # whoever waited was cancelled
-        return
-    if failure is None:
-        done.set_result(None)
-    else:
-        done.set_exception(failure)

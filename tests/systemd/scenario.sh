@@ -15,8 +15,8 @@ cp /units/cdpd.sysusers /etc/sysusers.d/cdpd.conf
 systemd-sysusers
 install -m 640 -g cdpd-config /out/cdpd.toml /out/web.pem /etc/cdpd/
 chmod 750 /etc/cdpd; chgrp cdpd-config /etc/cdpd
-install -m 600 /out/web.key /root/web.key
-drop_in key 'LoadCredential=web.key:/root/web.key'
+install -m 600 /out/web.key /etc/cdpd/web.key
+drop_in key 'LoadCredential=web.key:/etc/cdpd/web.key'
 
 # Started, under its hardening, with its three kinds of listeners.
 systemctl start cdpd; say start $?
