@@ -21,6 +21,7 @@ from cdpd.logs import Threshold, make_log
 from tests.clock import FakeClock
 from tests.running import key_header, running
 from tests.services import need
+from tests.until import until
 
 TOTAL = 1000 << 20
 
@@ -184,7 +185,7 @@ async def test_a_daemon_on_a_disk_that_fills_up_refuses_goes_on_delivering_and_r
                 async with client.get(daemon.url + "/health/ready") as answer:
                     return answer.status, await answer.text()
 
-            async def until(status: int) -> None:
+            async def until_answered(status: int) -> None:
                 number = 1000
                 with anyio.fail_after(20):
                     while (await send(number))[0] != status:
@@ -192,11 +193,7 @@ async def test_a_daemon_on_a_disk_that_fills_up_refuses_goes_on_delivering_and_r
                         await asyncio.sleep(0.05)
 
             async def delivered(events: int) -> None:
-                with anyio.fail_after(20):
-                    while True:
-                        if (tmp_path / "out.ndjson").read_text().count("\n") == events:
-                            return
-                        await asyncio.sleep(0.05)
+                await until(lambda: (tmp_path / "out.ndjson").read_text().count("\n") == events)
 
             async def told() -> str:
                 done = await anyio.run_process(daemon.command("status"), check=False)
@@ -205,7 +202,7 @@ async def test_a_daemon_on_a_disk_that_fills_up_refuses_goes_on_delivering_and_r
             assert (await send(1))[0] == 200
             ballast = small_disk / "ballast"
             ballast.write_bytes(b"x" * (25 << 20))
-            await until(503)
+            await until_answered(503)
             status, answer = await send(2)
             assert (status, answer["code"]) == (503, "disk_full")
             status, text = await ready()
@@ -216,7 +213,7 @@ async def test_a_daemon_on_a_disk_that_fills_up_refuses_goes_on_delivering_and_r
             await daemon.wait_for("events", events)
             await delivered(events)
             ballast.unlink()
-            await until(200)
+            await until_answered(200)
             assert (await ready())[0] == 200
             assert "nearly full" not in await told()
         assert daemon.log().count("nearly full: new events are refused") == 1

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from tests.oauth.keys import claims, form, private_pem, public_pem, signed
 from tests.running import PATIENCE, RunningDaemon, key_header, running
+from tests.until import until
 
 MARK: Final = "jane.roe-7f3a"
 """Stands in every event, body, query, header and answer: wherever it is seen, it came out of content."""
@@ -297,9 +298,7 @@ async def test_neither_content_nor_keys_nor_secrets_are_in_the_log(tmp_path: Pat
             )
             daemon.config.write_text(re.sub("headers = .*", f'headers = "{SECRETS["header"]}"', wrong))
             daemon.signal(signal.SIGHUP)
-            with anyio.fail_after(PATIENCE):
-                while "not reloaded" not in daemon.log():  # noqa: ASYNC110 - a file tells of nothing
-                    await anyio.sleep(0.01)
+            await until(lambda: "not reloaded" in daemon.log())
             assert await daemon.stop() == 0
             log = daemon.log()
     finally:

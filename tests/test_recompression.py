@@ -8,7 +8,8 @@ from pathlib import Path
 import aiohttp
 import anyio
 
-from tests.running import PATIENCE, RunningDaemon, key_header, running
+from tests.running import RunningDaemon, key_header, running
+from tests.until import until
 
 CONFIG = """
 [log]
@@ -38,11 +39,7 @@ async def test_closed_segments_shrink_and_nobody_notices(tmp_path: Path) -> None
         await daemon.start()
         await daemon.kill()
         await daemon.start()
-        with anyio.fail_after(PATIENCE):
-            while True:
-                if _recompressed(daemon):
-                    break
-                await anyio.sleep(0.05)
+        await until(lambda: _recompressed(daemon))
         assert daemon.lines("events") == before
         assert daemon.lines("received") == received
         assert _size(daemon) < size / 2

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from tests.running import RunningDaemon, key_header, running
+from tests.until import until
 
 from .conftest import Cdpd
 
@@ -33,12 +34,8 @@ async def test_events_are_sent_again_from_where_it_is_told(tmp_path: Path, roles
     out = tmp_path / "out.ndjson"
 
     async def delivered(count: int) -> list[str]:
-        with anyio.fail_after(20):
-            while True:
-                lines = _lines(out)
-                if len(lines) >= count:
-                    return lines
-                await anyio.sleep(0.05)
+        await until(lambda: len(_lines(out)) >= count)
+        return _lines(out)
 
     async with running(tmp_path / "daemon", roles + CONFIG.format(out)) as daemon:
         async with aiohttp.ClientSession(headers=key_header("wk_1")) as client:

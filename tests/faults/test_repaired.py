@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -11,7 +10,8 @@ import anyio
 
 from cdpd.log.files import OsFiles
 from cdpd.log.segment import walk
-from tests.running import PATIENCE, RunningDaemon, key_header, running
+from tests.running import RunningDaemon, key_header, running
+from tests.until import until
 
 CONFIG = """
 [log]
@@ -149,11 +149,3 @@ async def run(daemon: RunningDaemon, *arguments: str) -> tuple[int, str]:
 
 async def repair(daemon: RunningDaemon) -> tuple[int, str]:
     return await run(daemon, "log", "repair")
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(PATIENCE):
-        while True:
-            if holds():
-                return
-            await anyio.sleep(0.05)
