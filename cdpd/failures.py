@@ -8,7 +8,7 @@ from typing import Final
 from cdpd.config.problem import ConfigError
 from cdpd.control.server import ControlInUse
 from cdpd.data_lock import DataInUse
-from cdpd.delivery.delivery import DestinationError
+from cdpd.delivery.making import DestinationError
 from cdpd.delivery.state import StateError
 from cdpd.ingest.server import ListenError
 from cdpd.log.errors import LogError, StreamLocked

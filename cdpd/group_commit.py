@@ -19,9 +19,11 @@ GROUP: Final = 256
 
 
 def open_database(
-    path: Path, schema: str, version: int, failure: Callable[[str], OSError], then: str
+    path: Path, steps: Sequence[str], failure: Callable[[str], OSError], then: str
 ) -> tuple[sqlite3.Connection, bool]:
     """The file (0600, WAL), made where missing: (connection, whether it was made).
+
+    `steps`: the SQL that brings the schema from version 0 to 1, from 1 to 2 …; those that a file lacks are taken.
 
     Raises `failure` with what is wrong and what to do; `then` says what moving the file away would lead to.
     """
@@ -33,16 +35,16 @@ def open_database(
         # FULL: what was answered as committed must not go back on a power loss.
         db.execute("pragma synchronous = full")
         (found,) = db.execute("pragma user_version").fetchone()
-        if found == 0:
-            db.executescript(f"begin; {schema} pragma user_version = {version}; commit;")
+        for step, sql in enumerate(steps[found:], found + 1):
+            db.executescript(f"begin; {sql} pragma user_version = {step}; commit;")
     except sqlite3.Error as error:
         way_out = f"Restore it from a backup, or move it away: then {then}"
         raise failure(f"{path} cannot be used: {error}. {way_out}") from error
     except OSError as error:
         raise failure(f"{path} cannot be opened: {error.strerror}") from error
-    if found > version:
+    if found > len(steps):
         raise failure(
-            f"{path} was written by a newer cdpd (version {found}, this one knows {version}): "
+            f"{path} was written by a newer cdpd (version {found}, this one knows {len(steps)}): "
             "upgrade, or use another data folder"
         )
     return db, found == 0

@@ -66,11 +66,14 @@ class Consumer:
         destination: Destination,
         cursor: DeliveryCursor,
         wiring: Wiring,
-        known: frozenset[str] = frozenset(),
+        router: Router,
+        *,
+        until: int | None = None,
     ) -> None:
+        """`until`: the offset of `events` before which it ends, once all before that is settled; None: never."""
         self.name = name
         self.destination = destination
-        kind, config = type(destination), destination.config
+        config = destination.config
         self._wiring = wiring
         self._clock = wiring.clock
         self._log = wiring.log.bind(destination=name)
@@ -82,20 +85,12 @@ class Consumer:
         self._window = Window(cursor)
         self._lanes = Lanes()
         self._health = Health()
-        self.router = Router(
-            name=kind.name,
-            sources=config.sources,
-            supports=kind.supports,
-            opt_in=kind.opt_in,
-            obeys_integrations=kind.obeys_integrations,
-            ordering=config.ordering,
-            known=known,
-        )
+        self.router = router
         self.intake = Intake(
             name=name,
             events=wiring.events,
             reader=wiring.events.reader(cursor.low),
-            router=self.router,
+            router=router,
             window=self._window,
             lanes=self._lanes,
             bound=Bound(
@@ -104,6 +99,7 @@ class Consumer:
             ),
             metrics=wiring.metrics,
             bad_line=lambda item, reason: self._unreadable.append((item, reason)),
+            until=until,
         )
         self._tally = Tally(name, wiring.metrics, wiring.clock)
         self._deliver = self._tally.timed(destination.deliver)
@@ -197,6 +193,9 @@ class Consumer:
                     self._changed.set()
                     if not self._window.events and self._moved() >= _MUCH:
                         await self._keeper.commit_if_moved()
+                elif self.intake.is_through:
+                    self._changed.set()
+                    return
                 elif self._window.events or self._window.read_to == self.committed.low:
                     await self._wiring.events.wait_beyond(self._window.read_to)
                 else:
@@ -224,7 +223,8 @@ class Consumer:
                 self._in_flight += 1
                 tasks.start_soon(self._send, *group)
                 continue
-            if not self._in_flight and (self._stopping or (self._fault and not self._window.events)):
+            nothing_comes = self._fault is not None or self.intake.is_through
+            if not self._in_flight and (self._stopping or (nothing_comes and not self._window.events)):
                 break
             wait = self._wake_in(now)
             if wait is None:

@@ -5,32 +5,29 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import anyio
 import anyio.to_thread
-import msgspec
 import structlog
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
-from cdpd.config.data_folder import plugin_folder
-from cdpd.config.decode import decode
 from cdpd.config.model import Config
 from cdpd.config.plugin_options import Catalogue
 from cdpd.delivery.age import tell_if_older
 from cdpd.delivery.backoff import Random, retry_delay
 from cdpd.delivery.consumer import Consumer, Wiring
 from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.making import DestinationError, Maker
 from cdpd.delivery.mask import Mask
+from cdpd.delivery.route import router_of
+from cdpd.delivery.slot import Slot
 from cdpd.delivery.state import Moment, StateDb
 from cdpd.delivery.waiting import first_of
-from cdpd.destinations.contract import Destination, DestinationConfig, DestinationEnv
 from cdpd.event import BEGINNING, Position
 from cdpd.log.errors import InvalidCursor, LogError
 from cdpd.log.folder import StreamFolder
@@ -41,33 +38,6 @@ from cdpd.timestamp import parse_time
 
 GRACE: Final = 10.0
 """Seconds that batches in flight get when their destination is stopped."""
-CONNECT: Final = 5.0
-"""Seconds to connect (spec/destinations.md §0.3)."""
-CONNECTIONS: Final = 32
-"""Connections of one destination, at most."""
-
-
-class DestinationError(Exception):
-    """A destination that cannot be made from its configuration."""
-
-
-class _Slot(Struct, eq=False):
-    """A configured destination and what runs for it."""
-
-    name: str
-    kind: type[Destination]
-    config: DestinationConfig
-    cursor: DeliveryCursor | None = None
-    """As stored, while no consumer runs."""
-    consumer: Consumer | None = None
-    problem: str = ""
-    stopping: anyio.Event = msgspec.field(default_factory=anyio.Event)
-    ended: anyio.Event | None = None
-    """None: was never started."""
-    scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
-
-    def same_as(self, other: _Slot) -> bool:
-        return self.kind is other.kind and self.config == other.config
 
 
 class Reset(Struct, frozen=True):
@@ -95,13 +65,13 @@ class Delivery:
     ) -> None:
         self._events = events
         self._state = state
-        self._catalogue = catalogue
-        self._data_dir = data_dir
+        self._maker = Maker(catalogue, data_dir, clock, log)
         self._clock = clock
         self._metrics = metrics
         self._log = log
         self._random = random
-        self._slots: dict[str, _Slot] = {}
+        self._wiring = Wiring(events, state, clock, metrics, log, random)
+        self._slots: dict[str, Slot] = {}
         self._ready = anyio.Event()
         self._applying = anyio.Lock()
         self._tasks: TaskGroup
@@ -116,7 +86,7 @@ class Delivery:
             try:
                 await self.apply(config)
                 tell_if_older(
-                    self._state, self._events, {n: _cursor(s).low for n, s in self._slots.items()}, self._log
+                    self._state, self._events, {n: s.committed.low for n, s in self._slots.items()}, self._log
                 )
                 self._ready.set()
                 await anyio.sleep_forever()
@@ -140,13 +110,16 @@ class Delivery:
         once: a reload is also how one says "now". Raises DestinationError and changes nothing.
         """
         async with self._applying:
-            wanted = {name: self._slot(name, options) for name, options in config.destinations.items()}
+            wanted = {
+                name: Slot(name, self._maker.read(name, options))
+                for name, options in config.destinations.items()
+            }
             for name, slot in self._slots.items():
                 running = slot.ended is None or not slot.ended.is_set()
                 if name in wanted and running and slot.same_as(wanted[name]):
                     wanted[name] = slot
             await self._end(slot for name, slot in self._slots.items() if wanted.get(name) is not slot)
-            known = frozenset(slot.kind.name for slot in wanted.values())
+            known = frozenset(slot.made.kind.name for slot in wanted.values())
             for name, slot in wanted.items():
                 if slot.consumer is not None:
                     slot.consumer.router.know(known)
@@ -156,7 +129,7 @@ class Delivery:
             self._slots = wanted
             self._share_counting()
             for slot in wanted.values():
-                if slot.config.enabled and slot.ended is None:
+                if slot.made.config.enabled and slot.ended is None:
                     slot.ended = anyio.Event()
                     self._tasks.start_soon(self._run, slot)
 
@@ -172,7 +145,7 @@ class Delivery:
             position = await self._start(start)
             if not dry_run:
                 await self._end([slot])
-            before = _cursor(slot).low
+            before = slot.committed.low
             if not dry_run:
                 cursor = DeliveryCursor(position)
                 await self._state.commit(Moment(name, cursor, self._clock.now_ms()))
@@ -182,8 +155,8 @@ class Delivery:
                     before=before.offset,
                     now_at=position.offset,
                 )
-                self._slots[name] = fresh = _Slot(name, slot.kind, slot.config, cursor)
-                if fresh.config.enabled:
+                self._slots[name] = fresh = Slot(name, slot.made, cursor)
+                if fresh.made.config.enabled:
                     fresh.ended = anyio.Event()
                     self._tasks.start_soon(self._run, fresh)
             return Reset(before.offset, max(position.offset, self._events.begin), self._events.end.offset)
@@ -196,18 +169,18 @@ class Delivery:
 
     def needed(self) -> Mapping[str, int]:
         """Destination → the offset of `events` from which on it still reads (as committed)."""
-        return {f"destination {name}": _cursor(slot).low.offset for name, slot in self._slots.items()}
+        return {f"destination {name}": slot.committed.low.offset for name, slot in self._slots.items()}
 
     def status(self) -> dict[str, Any]:
         """Destination → what `cdpd status` shows of it."""
         return {name: self._status(name, slot) for name, slot in self._slots.items()}
 
-    def _status(self, name: str, slot: _Slot) -> dict[str, Any]:
+    def _status(self, name: str, slot: Slot) -> dict[str, Any]:
         if slot.consumer is not None:
             return slot.consumer.status()
-        position = _cursor(slot).low.offset
+        position = slot.committed.low.offset
         return {
-            "state": "stopped" if slot.problem else "starting" if slot.config.enabled else "disabled",
+            "state": "stopped" if slot.problem else "starting" if slot.made.config.enabled else "disabled",
             "position": position,
             "lag_events": max(self._events.end.offset - position, 0),
             "lag_seconds": None,
@@ -222,30 +195,12 @@ class Delivery:
 
     # -- one destination -----------------------------------------------------------------------------------
 
-    def _slot(self, name: str, options: dict[str, Any]) -> _Slot:
-        kind_name = str(options.get("type", name))
-        found = self._catalogue.destinations().get(kind_name)
-        if found is None:
-            raise DestinationError(f"destinations.{name}: there is no destination {kind_name!r}")
-        try:
-            kind: type[Destination] = found.load()
-        except Exception as error:
-            raise DestinationError(
-                f"destinations.{name}: its package {found.distribution} cannot be loaded: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        try:
-            config = msgspec.convert(options, kind.Config, dec_hook=decode)
-        except msgspec.ValidationError as error:
-            raise DestinationError(f"destinations.{name}: {error}") from None
-        return _Slot(name, kind, config)
-
-    async def _begin(self, name: str, slot: _Slot) -> DeliveryCursor:
+    async def _begin(self, name: str, slot: Slot) -> DeliveryCursor:
         """The stored cursor; a new destination's first one, committed."""
         stored = self._state.cursor(name)
         if stored is not None:
             return stored
-        start = slot.config.start
+        start = slot.made.config.start
         cursor = DeliveryCursor(await self._start(start))
         await self._state.commit(Moment(name, cursor, self._clock.now_ms()))
         before = cursor.low.offset - self._events.begin if start != "beginning" else 0
@@ -274,10 +229,10 @@ class Delivery:
             raise DestinationError(f'from = "{start}": expected "now", "beginning" or an ISO 8601 time')
         return await anyio.to_thread.run_sync(_at_time, self._events, ms)
 
-    async def _run(self, slot: _Slot) -> None:
+    async def _run(self, slot: Slot) -> None:
         """Run the consumer until it is stopped, again where the destination's own code failed."""
         log = self._log.bind(destination=slot.name)
-        mask = Mask(secrets_in(slot.config))
+        mask = Mask(secrets_in(slot.made.config))
         failures = 0
         assert slot.ended is not None
         try:
@@ -306,20 +261,12 @@ class Delivery:
         finally:
             slot.ended.set()
 
-    async def _consume(self, slot: _Slot) -> None:
+    async def _consume(self, slot: Slot) -> None:
         assert slot.cursor is not None  # `apply` begins it
-        name, log = slot.name, self._log.bind(destination=slot.name)
-        async with self._session(slot.config) as session:
-            env = DestinationEnv(
-                name=name,
-                http=session,
-                state_dir=plugin_folder(self._data_dir, name),
-                clock=self._clock,
-                log=log,
-            )
-            wiring = Wiring(self._events, self._state, self._clock, self._metrics, self._log, self._random)
-            known = frozenset(other.kind.name for other in self._slots.values())
-            consumer = Consumer(name, slot.kind(slot.config, env), slot.cursor, wiring, known)
+        async with self._maker.instance(slot.name, slot.made) as destination:
+            known = frozenset(other.made.kind.name for other in self._slots.values())
+            router = router_of(slot.made.kind, slot.made.config, known)
+            consumer = Consumer(slot.name, destination, slot.cursor, self._wiring, router)
             slot.consumer, slot.problem = consumer, ""
             self._share_counting()
             try:
@@ -327,21 +274,13 @@ class Delivery:
             finally:
                 slot.cursor, slot.consumer = consumer.committed, None
 
-    def _session(self, config: DestinationConfig) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=config.timeout, connect=min(CONNECT, config.timeout)),
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"cdpd/{version('cdpd-daemon')}"},
-        )
-
     def _share_counting(self) -> None:
         """One consumer counts what all of them see: unknown names in `integrations`."""
         running = [slot.consumer for slot in self._slots.values() if slot.consumer is not None]
         for i, consumer in enumerate(running):
             consumer.intake.counts_unknown = i == 0
 
-    async def _end(self, slots: Iterable[_Slot]) -> None:
+    async def _end(self, slots: Iterable[Slot]) -> None:
         """Stop these consumers, all at once."""
         running = [slot for slot in slots if slot.ended is not None and not slot.ended.is_set()]
         if not running:
@@ -373,13 +312,6 @@ def _at_time(events: ReadableStream, ms: int) -> Position:
         return reader.position
     finally:
         reader.close()
-
-
-def _cursor(slot: _Slot) -> DeliveryCursor:
-    if slot.consumer is not None:
-        return slot.consumer.committed
-    assert slot.cursor is not None  # `apply` begins it before anybody sees the slot
-    return slot.cursor
 
 
 def _single(error: BaseException) -> BaseException:

@@ -51,7 +51,9 @@ class Intake:
         bound: Bound,
         metrics: Metrics,
         bad_line: Callable[[Item, str], None],
+        until: int | None = None,
     ) -> None:
+        """`until`: the offset before which reading ends for good."""
         self.counts_unknown = False
         """One consumer counts unknown integrations for all."""
         self._name = name
@@ -63,6 +65,7 @@ class Intake:
         self._bound = bound
         self._metrics = metrics
         self._bad_line = bad_line
+        self._until = until
 
     @property
     def has_room(self) -> bool:
@@ -78,8 +81,15 @@ class Intake:
         """Whether all that is durable has been read."""
         return self._events.end.offset <= self._window.read_to.offset
 
+    @property
+    def is_through(self) -> bool:
+        """Whether all that is ever to be read has been."""
+        return self._until is not None and self._window.read_to.offset >= self._until
+
     async def read(self) -> bool:
-        """Read on; False at the log's durable end. Raises LogError."""
+        """Read on; False at the log's durable end, or where reading ends. Raises LogError."""
+        if self.is_through:
+            return False
         if self._events.end.offset - self._reader.position.offset >= _IN_THREAD:
             piece = await anyio.to_thread.run_sync(self._reader.read, _READ_LINES, _READ_BYTES)
         else:
@@ -94,6 +104,8 @@ class Intake:
         unknown = turn = 0
         for frame in piece.frames:
             for offset, line in enumerate(frame.lines, frame.base):
+                if offset == self._until:
+                    break
                 if not line:
                     continue
                 turn += 1
@@ -117,7 +129,10 @@ class Intake:
                     self._lanes.add(item)
                 elif route.skip:
                     skipped[route.skip] = skipped.get(route.skip, 0) + 1
-        self._window.read(piece.end)
+        end = piece.end
+        if self._until is not None and end.offset > self._until:
+            end = Position(self._until, end.epoch)
+        self._window.read(end)
         for code, n in skipped.items():
             self._metrics.add(names.SKIPPED, self._name, code, n=n)
         if unknown and self.counts_unknown:

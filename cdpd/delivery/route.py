@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from cdpd.delivery.integrations import Decision, decide, unknown_names
+from cdpd.destinations.contract import Destination, DestinationConfig
 
 NOT_CONNECTED: Final = ""
 """Of a source that is not connected: not counted, as if there were no such event."""
@@ -116,6 +117,19 @@ class Router:
         if anonymous and anonymous not in _NO_ID:
             return b"a" + _plain(anonymous)
         return None
+
+
+def router_of(kind: type[Destination], config: DestinationConfig, known: Collection[str] = ()) -> Router:
+    """The rules of a destination with this configuration."""
+    return Router(
+        name=kind.name,
+        sources=config.sources,
+        supports=kind.supports,
+        opt_in=kind.opt_in,
+        obeys_integrations=kind.obeys_integrations,
+        ordering=config.ordering,
+        known=known,
+    )
 
 
 _NO_ID: Final = frozenset((b"null", b'""'))

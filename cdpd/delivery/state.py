@@ -14,53 +14,15 @@ from typing import Final
 from msgspec import Struct
 
 from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.schema import STEPS
 from cdpd.event import Position
 from cdpd.group_commit import GroupCommit, connect, open_database
 
-VERSION: Final = 1
 JOURNAL_ROWS: Final = 1_000_000
 """Newest attempts that are kept …"""
 JOURNAL_MS: Final = 30 * 86_400_000
 """… and for how long, in milliseconds."""
 _PRUNE_EVERY: Final = 20_000
-
-_SCHEMA: Final = """
-create table cursors (
-    destination text primary key,
-    cursor text not null,          -- cdpd/delivery/cursor.py
-    at_ms integer not null
-) without rowid;
-create table parked (
-    id integer primary key,
-    destination text not null,
-    position text not null,        -- of the event's line in `events`
-    line_offset integer not null,
-    message_id text not null,
-    line blob not null,            -- the event itself
-    reason text not null,
-    status integer,
-    request text not null,         -- secrets masked
-    answer text not null,          -- secrets masked
-    at_ms integer not null,
-    unique (destination, position)
-);
-create table attempts (
-    id integer primary key,
-    destination text not null,
-    attempt integer not null,      -- 1 for the first try of these events
-    at_ms integer not null,
-    seconds real not null,
-    events integer not null,
-    bytes integer not null,
-    first_offset integer not null,
-    last_offset integer not null,
-    offsets text not null,         -- "120-130,141-142", ends excluded
-    outcome text not null,
-    status integer,
-    reason text not null
-);
-create index attempts_by_offset on attempts (destination, first_offset);
-"""
 
 
 class StateError(OSError):
@@ -119,7 +81,7 @@ class StateDb:
         self.path = path
         self._writes = 0
         self._db, self.created = open_database(
-            path, _SCHEMA, VERSION, StateError, "every destination begins anew, at its `from`"
+            path, STEPS, StateError, "every destination begins anew, at its `from`"
         )
         self._reading = connect(path)
         self._writer = GroupCommit(self._db, self._put_all, self._not_written, "cdpd-state")

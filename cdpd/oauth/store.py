@@ -15,7 +15,6 @@ from msgspec import Struct
 from cdpd.group_commit import GroupCommit, open_database
 from cdpd.oauth.token import Token
 
-VERSION: Final = 1
 _PRUNE_MS: Final = 60_000
 
 _SCHEMA: Final = """
@@ -69,7 +68,7 @@ class TokenDb:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._pruned_ms = 0
-        self._db, _ = open_database(path, _SCHEMA, VERSION, TokenDbError, "every app asks for a new token")
+        self._db, _ = open_database(path, (_SCHEMA,), TokenDbError, "every app asks for a new token")
         self._writer = GroupCommit(self._db, self._put_all, self._not_written, "cdpd-oauth")
 
     def read(self, now_ms: int) -> tuple[list[Token], list[Used]]:

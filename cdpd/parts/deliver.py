@@ -12,7 +12,8 @@ from cdpd.config.load import LoadedConfig
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.config.roles import Role
 from cdpd.control.contract import Calls
-from cdpd.delivery.delivery import Delivery, DestinationError
+from cdpd.delivery.delivery import Delivery
+from cdpd.delivery.making import DestinationError
 from cdpd.delivery.state import StateDb, StateError
 from cdpd.parts.part import Ground
 from cdpd.parts.reset import reset_calls

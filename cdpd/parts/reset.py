@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from cdpd.config.problem import did_you_mean
 from cdpd.control.contract import Calls, CannotDo
-from cdpd.delivery.delivery import Delivery, DestinationError
+from cdpd.delivery.delivery import Delivery
+from cdpd.delivery.making import DestinationError
 
 RESET: Final = "POST /destinations/reset"
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from cdpd.clock import Clock
 from cdpd.delivery.lanes import Item
 from cdpd.delivery.mask import Mask
-from cdpd.delivery.route import Route, Router
+from cdpd.delivery.route import Route, router_of
 from cdpd.delivery.sending import send
 from cdpd.destinations.contract import Destination, DestinationEnv
 from cdpd.destinations.outcome import Outcome, Skipped
@@ -44,15 +44,7 @@ class RunningDestination:
         """What it says."""
         self._clock = clock
         self._mask = Mask(secrets_in(destination.config))
-        self._router = Router(
-            name=destination.name,
-            sources=destination.config.sources,
-            supports=destination.supports,
-            opt_in=destination.opt_in,
-            obeys_integrations=destination.obeys_integrations,
-            ordering=destination.config.ordering,
-            known={destination.name},
-        )
+        self._router = router_of(type(destination), destination.config, {destination.name})
         self._sent = 0
 
     async def deliver(self, *events: Mapping[str, Any] | Event, attempt: int = 1) -> list[Outcome]:

@@ -13,7 +13,7 @@ import pytest
 
 from cdpd import metrics as names
 from cdpd.delivery import sending
-from cdpd.delivery.delivery import DestinationError
+from cdpd.delivery.making import DestinationError
 from cdpd.destinations.contract import Batch, BatchLimits
 from cdpd.destinations.outcome import Delivered, Outcome
 from cdpd.log.segment import segment_bases, segment_path

@@ -1,0 +1,75 @@
+"""The tables of state.db, and how an older file gets them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_FIRST: Final = """
+create table cursors (
+    destination text primary key,
+    cursor text not null,          -- cdpd/delivery/cursor.py
+    at_ms integer not null
+) without rowid;
+create table parked (
+    id integer primary key,
+    destination text not null,
+    position text not null,        -- of the event's line in `events`
+    line_offset integer not null,
+    message_id text not null,
+    line blob not null,            -- the event itself
+    reason text not null,
+    status integer,
+    request text not null,         -- secrets masked
+    answer text not null,          -- secrets masked
+    at_ms integer not null,
+    unique (destination, position)
+);
+create table attempts (
+    id integer primary key,
+    destination text not null,
+    attempt integer not null,      -- 1 for the first try of these events
+    at_ms integer not null,
+    seconds real not null,
+    events integer not null,
+    bytes integer not null,
+    first_offset integer not null,
+    last_offset integer not null,
+    offsets text not null,         -- "120-130,141-142", ends excluded
+    outcome text not null,
+    status integer,
+    reason text not null
+);
+create index attempts_by_offset on attempts (destination, first_offset);
+"""
+_SECOND: Final = """
+alter table parked add column source text not null default '';   -- the event's `projectId`
+alter table parked add column event text not null default '';    -- of a track its name, else its type
+alter table parked add column attempts integer not null default 1;
+alter table attempts add column job text not null default '';     -- of a replay or a retry of parked events
+alter table attempts add column answer text not null default '';  -- its beginning, secrets masked
+create index parked_by_time on parked (destination, at_ms);
+create table paused (
+    destination text primary key,
+    at_ms integer not null,
+    reason text not null
+) without rowid;
+create table jobs (                -- replays, and retries of parked events
+    id text primary key,
+    destination text not null,
+    kind text not null,            -- "replay", "retry"
+    spec text not null,            -- what was asked for, JSON
+    cursor text not null,          -- cdpd/delivery/cursor.py
+    state text not null,           -- "running", "done", "cancelled", "failed"
+    counts text not null,          -- JSON
+    began_ms integer not null,
+    changed_ms integer not null
+) without rowid;
+create table alerts (
+    name text primary key,         -- [alerts.NAME], and what it is about where it watches several things
+    state text not null,           -- "fired", "well"
+    since_ms integer not null,
+    detail text not null           -- JSON
+) without rowid;
+"""
+STEPS: Final = (_FIRST, _SECOND)
+"""From version 0 to 1, from 1 to 2."""
