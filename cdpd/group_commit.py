@@ -35,8 +35,12 @@ def open_database(
         # FULL: what was answered as committed must not go back on a power loss.
         db.execute("pragma synchronous = full")
         (found,) = db.execute("pragma user_version").fetchone()
-        for step, sql in enumerate(steps[found:], found + 1):
-            db.executescript(f"begin; {sql} pragma user_version = {step}; commit;")
+        try:
+            for step, sql in enumerate(steps[found:], found + 1):
+                db.executescript(f"begin; {sql} pragma user_version = {step}; commit;")
+        except sqlite3.Error:
+            db.close()  # which takes back what the step had done
+            raise
     except sqlite3.Error as error:
         way_out = f"Restore it from a backup, or move it away: then {then}"
         raise failure(f"{path} cannot be used: {error}. {way_out}") from error
