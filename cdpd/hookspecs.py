@@ -9,6 +9,8 @@ What goes wrong: a hook that raises costs the event it was called for, which goe
 with the traceback and can be sent again; so many failures of one plugin in a row (`stop_after_failures`) stop the
 pipeline. `raise Retry("why")` instead makes it wait and run the whole slice again, from the events as received.
 A slice may thus come more than once before it is committed: keep in a plugin only what `cdpd_committed` says.
+`cdpd diff` and `cdpd trace` rehearse: they run stored events through the chain again, in a process of their own. A
+plugin that asks the network, or judges by what is stored already, says so (`Plugin.not_rehearsed`) and is left out.
 Hooks hold the event loop while they run: look things up in `cdpd_prepare`. Wrappers, `tryfirst` and `trylast`
 are refused: the order is the configuration's.
 """

@@ -71,6 +71,10 @@ class Plugin:
 
     Config: ClassVar[type[Struct]] = NoOptions
     """The options of `[hooks.NAME]`: a msgspec Struct with `forbid_unknown_fields=True`."""
+    not_rehearsed: ClassVar[str] = ""
+    """Why it is left out of rehearsals (`cdpd diff`, `cdpd trace`), which run events of the past again: it asks the
+    network, or judges by what is stored already. "": it is rehearsed, with an empty `state_dir` and without
+    `cdpd_committed`."""
 
     def __init__(self, config: Any, env: PluginEnv) -> None:
         self.config = config

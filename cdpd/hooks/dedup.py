@@ -48,6 +48,8 @@ _decode: Final = msgspec.json.Decoder(_Line).decode
 class Dedup(Plugin):
     """Discards events whose source and messageId came before, within a window."""
 
+    not_rehearsed = "it judges by what is stored already"
+
     class Config(Struct, forbid_unknown_fields=True, frozen=True):
         window: str = "24h"
         """How long an id is remembered, e.g. `24h`, `7d`; at least 1m, at most 700d."""

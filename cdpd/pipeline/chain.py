@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
@@ -33,7 +33,8 @@ class Chains:
     def __init__(self, instances: dict[str, Instance], sources: dict[str, Chain]) -> None:
         self.instances = instances
         """By name, in the order of their first mention."""
-        self._sources = sources
+        self.sources = sources
+        """By the source's name."""
 
     @classmethod
     def build(
@@ -74,7 +75,17 @@ class Chains:
 
     def of(self, source: str) -> Chain | None:
         """A source's chain; None where the source is not configured."""
-        return self._sources.get(source)
+        return self.sources.get(source)
+
+    def without(self, names: Container[str]) -> Self:
+        """The same instances but those; for what has not been started."""
+        return type(self)(
+            {name: instance for name, instance in self.instances.items() if name not in names},
+            {
+                name: Chain(chain.source, [hook for hook in chain.hooks if hook.name not in names])
+                for name, chain in self.sources.items()
+            },
+        )
 
     async def startup(self) -> None:
         """Start every instance that does not run yet. Raises HookError; what it started is then stopped again."""
