@@ -23,10 +23,24 @@ from cdpd.testing.events import event_line, make_event
 from cdpd.testing.hooks import Discarded, Passed, RunningHook, running_hook
 from cdpd.testing.log import Entry, KeptLog
 from cdpd.testing.options import configured
-from cdpd.testing.vendor import HANG, RESET, Reply, Request, Vendor, running_vendor
+from cdpd.testing.vendor import (
+    CUT,
+    HANG,
+    REDIRECT_LOOP,
+    RESET,
+    Reply,
+    Request,
+    Vendor,
+    huge,
+    retry_after,
+    retry_after_date,
+    running_vendor,
+)
 
 __all__ = [
+    "CUT",
     "HANG",
+    "REDIRECT_LOOP",
     "RESET",
     "Discarded",
     "Entry",
@@ -40,7 +54,10 @@ __all__ = [
     "Vendor",
     "configured",
     "event_line",
+    "huge",
     "make_event",
+    "retry_after",
+    "retry_after_date",
     "running_destination",
     "running_hook",
     "running_vendor",

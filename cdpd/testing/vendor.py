@@ -1,4 +1,4 @@
-"""A vendor on the loopback that answers as it is told, and remembers what it was sent."""
+"""A vendor on the loopback that answers as it is told, well or badly, and remembers what it was sent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from aiohttp import web
@@ -14,18 +16,43 @@ from msgspec import Struct
 
 
 class Reply(Struct):
-    """An answer: a status with headers and body; or none at all (`hang`, `reset`)."""
+    """An answer: a status with headers and body; or none at all (`hang`, `reset`), or half of one (`cut`)."""
 
     status: int = 200
     headers: Mapping[str, str] = {}
     body: bytes = b"{}"
-    instead: Literal["", "hang", "reset"] = ""
+    instead: Literal["", "hang", "reset", "cut"] = ""
+    delay: float = 0.0
+    """Seconds before it is sent; a client that has gone by then never hears it."""
+    length: int | None = None
+    """What `Content-Length` says, where that is not the length of the body; the connection is closed after it."""
+    closes: bool = False
+    """The connection is closed after it, unannounced: the client may be about to use it again."""
 
 
 HANG: Final = Reply(instead="hang")
 """No answer until the vendor is `released`."""
 RESET: Final = Reply(instead="reset")
-"""The connection is cut."""
+"""The connection is cut before an answer; the events were not taken."""
+CUT: Final = Reply(instead="cut")
+"""The events were taken, but the connection ends in the middle of the answer: nobody can know."""
+REDIRECT_LOOP: Final = Reply(307, {"Location": "?again"})
+"""Always on to the same place."""
+
+
+def retry_after(seconds: int, status: int = 429) -> Reply:
+    """It asks to wait so many seconds."""
+    return Reply(status, {"Retry-After": str(seconds)})
+
+
+def retry_after_date(at: float, status: int = 429) -> Reply:
+    """It asks to wait until a time (seconds since the epoch; whole ones, as HTTP dates have no others)."""
+    return Reply(status, {"Retry-After": formatdate(at, usegmt=True)})
+
+
+def huge(status: int = 200, size: int = 10 * 1024 * 1024) -> Reply:
+    """An answer of so many bytes."""
+    return Reply(status, {"Content-Type": "text/html"}, b"<p>" * (size // 3))
 
 
 class Request(Struct):
@@ -58,7 +85,9 @@ class Vendor:
         self.otherwise = Reply()
         self.requests: list[Request] = []
         self.took: list[str] = []
-        """messageIds of events in requests that were answered 200."""
+        """messageIds of events in requests that were answered 200, or would have been where the answer broke off."""
+        self.unheard: list[str] = []
+        """Those of them whose answer did not reach the client whole, as far as the vendor can tell."""
         self.url = ""
         """Where it is, without a slash at the end; every path is answered."""
         self.released = asyncio.Event()
@@ -77,15 +106,53 @@ class Vendor:
         """Answers a request (aiohttp calls it)."""
         seen = Request(request.method, request.path_qs, request.headers.copy(), await request.read())
         self.requests.append(seen)
-        reply = self.script.popleft() if self.script else self.otherwise
+        reply = self.reply_to(seen)
+        assert request.transport is not None
         if reply.instead == "reset":
-            assert request.transport is not None
             request.transport.abort()
         elif reply.instead == "hang":
             await self.released.wait()
         elif reply.status == 200:
-            self.took += _message_ids(seen)
-        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+            await self._take(seen, reply)
+        else:
+            await asyncio.sleep(reply.delay)
+        if reply.instead == "cut" or reply.length is not None:
+            request.transport.write(_raw(reply))
+            request.transport.close()
+        response = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+        if reply.closes:
+            await response.prepare(request)
+            await response.write_eof()
+            request.transport.close()
+        return response
+
+    def reply_to(self, request: Request) -> Reply:  # noqa: ARG002 - for subclasses
+        """The next of the script; subclasses may look at the request instead."""
+        return self.script.popleft() if self.script else self.otherwise
+
+    async def _take(self, request: Request, reply: Reply) -> None:
+        """The events are the vendor's from here on, whatever becomes of the answer."""
+        ids = _message_ids(request)
+        self.took += ids
+        broken = reply.instead == "cut" or reply.length not in (None, len(reply.body))
+        if broken:
+            self.unheard += ids
+        try:
+            await asyncio.sleep(reply.delay)
+        except asyncio.CancelledError:  # the client has gone
+            if not broken:
+                self.unheard += ids
+            raise
+
+
+def _raw(reply: Reply) -> bytes:
+    """An answer that aiohttp would not send: half of it, or of another length than it says."""
+    length = len(reply.body) if reply.length is None else reply.length
+    headers = {**reply.headers, "Content-Length": str(length)}
+    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    body = reply.body[: len(reply.body) // 2] if reply.instead == "cut" else reply.body
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _message_ids(request: Request) -> list[str]:
