@@ -75,11 +75,19 @@ async def test_a_connection_that_is_cut_before_the_answer_took_nothing() -> None
 
 
 async def test_odd_answers_are_heard() -> None:
-    odd = (huge(), Reply(body=b"{"), Reply(closes=True), Reply())
+    odd = (huge(), Reply(body=b"{"))
     async with running_vendor() as vendor:
         assert await outcomes_of(vendor, *odd) == [Delivered(200)] * len(odd)
         assert len(vendor.took) == len(odd)
         assert vendor.unheard == []
+
+
+async def test_a_connection_that_is_closed_unannounced_takes_nothing_twice() -> None:
+    async with running_vendor() as vendor:
+        outcomes = await outcomes_of(vendor, *[Reply(closes=True)] * 5)
+        # Whether the client hears of it before it sends again is chance; what it believes is true in either case.
+        assert outcomes[0] == Delivered(200)
+        assert len(vendor.took) == outcomes.count(Delivered(200))
 
 
 async def test_it_asks_to_wait_in_both_forms() -> None:
