@@ -47,6 +47,20 @@ class DeliveryCursor(Struct, frozen=True):
         """The highest offset that this cursor speaks of."""
         return max([self.low.offset, *(item.end for item in self.finished)])
 
+    def covers(self, position: Position) -> bool:
+        """Whether that line is finished."""
+        offset, epoch = position.offset, position.epoch
+        return offset < self.low.offset or any(
+            item.first <= offset < item.end and item.epoch == epoch for item in self.finished
+        )
+
+    def without(self, positions: Iterable[Position]) -> DeliveryCursor:
+        """The same, and those lines count as finished."""
+        lines = [(position.offset, position.epoch) for position in positions if not self.covers(position)]
+        for item in self.finished:
+            lines += ((offset, item.epoch) for offset in range(item.first, item.end))
+        return DeliveryCursor(self.low, ranges_of(lines))
+
     def __str__(self) -> str:
         return " ".join([str(self.low), *map(str, self.finished)])
 

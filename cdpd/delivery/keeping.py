@@ -10,9 +10,10 @@ import structlog
 from cdpd.clock import Clock
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.delivery.lanes import Item
+from cdpd.delivery.parked import facts
 from cdpd.delivery.state import Attempt, Moment, ParkedEvent, StateDb, StateError
 from cdpd.destinations.outcome import BadEvent
-from cdpd.event import Event, Position
+from cdpd.event import Position
 
 _COMMIT_AGAIN: Final = 1.0
 """Seconds until a commit that failed is tried again."""
@@ -62,8 +63,6 @@ class Keeper:
     ) -> None:
         self.committed = committed
         """The cursor as stored."""
-        self.parked = state.parked_count(name)
-        """How many events are parked."""
         self.problem: str | None = None
         """Why the cursor cannot be stored at present."""
         self._name = name
@@ -72,19 +71,27 @@ class Keeper:
         self._cursor = cursor
         self._voice = voice
         self._strict = strict
-        self._held = state.parked_positions(name) if strict else set[Position]()
+        self._held = state.parked_positions(name, since=committed.low.offset) if strict else set[Position]()
+
+    @property
+    def parked(self) -> int:
+        """How many events are parked."""
+        return self._state.parked_count(self._name)
 
     def event(self, item: Item, outcome: BadEvent) -> ParkedEvent:
         """An event as it is parked."""
+        message_id, source, name = facts(item.line)
         return ParkedEvent(
             position=item.position,
-            message_id=_message_id(item.line),
+            message_id=message_id,
             line=item.line,
             reason=outcome.reason,
             status=outcome.status,
             request=outcome.request,
             answer=outcome.answer,
             at_ms=self._clock.now_ms(),
+            source=source,
+            event=name,
         )
 
     async def commit(
@@ -110,19 +117,10 @@ class Keeper:
             await self._clock.sleep(_COMMIT_AGAIN)
         self.committed = cursor
         self.problem = None
-        if parked or unparked:
-            self.parked = self._state.parked_count(self._name)
-            if self._strict:
-                self._held = self._state.parked_positions(self._name)
+        if self._strict and (parked or unparked):
+            self._held = self._state.parked_positions(self._name, since=cursor.low.offset)
 
     async def commit_if_moved(self) -> None:
         """Store the cursor where it is not stored yet."""
         if self._cursor() != self.committed:
             await self.commit()
-
-
-def _message_id(line: bytes) -> str:
-    try:
-        return Event(line).message_id
-    except ValueError:  # the line is no object
-        return ""

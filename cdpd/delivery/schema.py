@@ -44,11 +44,38 @@ create index attempts_by_offset on attempts (destination, first_offset);
 _SECOND: Final = """
 alter table parked add column source text not null default '';   -- the event's `projectId`
 alter table parked add column event text not null default '';    -- of a track its name, else its type
-alter table parked add column attempts integer not null default 1;
+alter table parked add column attempts integer not null default 1;   -- how often it was refused
+alter table parked add column tried_ms integer not null default 0;   -- the last time; at_ms is the first
+update parked set tried_ms = at_ms;
+update parked set
+    source = coalesce(cast(json_extract(cast(line as text), '$.projectId') as text), ''),
+    event = coalesce(cast(json_extract(cast(line as text), '$.event') as text),
+                     cast(json_extract(cast(line as text), '$.type') as text), '')
+    where json_valid(cast(line as text));
+create table parked_counts (       -- kept by the triggers: to count a million rows takes long
+    destination text primary key,
+    events integer not null
+) without rowid;
+insert into parked_counts select destination, count(*) from parked group by destination;
+create trigger parked_in after insert on parked begin
+    insert into parked_counts values (new.destination, 1)
+        on conflict (destination) do update set events = events + 1;
+end;
+create trigger parked_out after delete on parked begin
+    update parked_counts set events = events - 1 where destination = old.destination;
+    delete from parked_counts where destination = old.destination and events = 0;
+end;
+create table parked_notices (      -- what was said of parked events that will expire: cdpd/delivery/expiry.py
+    destination text primary key,
+    due_ms integer not null,       -- those parked before this may go
+    told_ms integer not null,
+    told_to_ms integer not null    -- those parked before this were named then
+) without rowid;
 alter table attempts add column job text not null default '';     -- of a replay or a retry of parked events
 alter table attempts add column answer text not null default '';  -- its beginning, secrets masked
 create index parked_by_time on parked (destination, at_ms);
-create table paused (
+create index parked_by_place on parked (destination, line_offset);
+create table paused (              -- by hand: cdpd/delivery/paused.py
     destination text primary key,
     at_ms integer not null,
     reason text not null

@@ -7,7 +7,8 @@ last commit ran go out together (group commit), by the one thread that writes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,10 @@ class StateError(OSError):
     """state.db cannot be used; the text says why and what to do."""
 
 
+Change = Callable[[sqlite3.Connection], None]
+"""Statements on state.db, inside a transaction; called in the thread that writes. May raise sqlite3.Error."""
+
+
 class ParkedEvent(Struct, frozen=True):
     """An event that its destination refused for good."""
 
@@ -41,6 +46,11 @@ class ParkedEvent(Struct, frozen=True):
     request: str
     answer: str
     at_ms: int
+    source: str = ""
+    event: str = ""
+    """Of a track its name, else its type."""
+    attempts: int = 1
+    """How often it was refused; as something to store: 1."""
 
 
 class Attempt(Struct, frozen=True):
@@ -55,8 +65,11 @@ class Attempt(Struct, frozen=True):
     last: int
     offsets: str
     outcome: str
+    """The class's name: cdpd/destinations/outcome.py."""
     status: int | None
     reason: str
+    answer: str = ""
+    """The beginning of what the vendor said, secrets masked."""
 
 
 class Moment(Struct, frozen=True):
@@ -84,7 +97,9 @@ class StateDb:
             path, STEPS, StateError, "every destination begins anew, at its `from`"
         )
         self._reading = connect(path)
-        self._writer = GroupCommit(self._db, self._put_all, self._not_written, "cdpd-state")
+        self._writer: GroupCommit[Moment | Change] = GroupCommit(
+            self._db, self._put_all, self._not_written, "cdpd-state"
+        )
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -117,18 +132,19 @@ class StateDb:
 
     def parked_count(self, destination: str) -> int:
         """How many events of a destination are parked."""
-        query = "select count(*) from parked where destination = ?"
-        return int(self._reading.execute(query, (destination,)).fetchone()[0])
+        query = "select events from parked_counts where destination = ?"
+        row = self._reading.execute(query, (destination,)).fetchone()
+        return 0 if row is None else int(row[0])
 
-    def parked_positions(self, destination: str) -> set[Position]:
-        """Where its parked events stand in `events`."""
-        query = "select position from parked where destination = ?"
-        return {Position.parse(text) for (text,) in self._reading.execute(query, (destination,))}
+    def parked_positions(self, destination: str, since: int = 0) -> set[Position]:
+        """Where its parked events stand in `events`, from that offset on."""
+        query = "select position from parked where destination = ? and line_offset >= ?"
+        return {Position.parse(text) for (text,) in self._reading.execute(query, (destination, since))}
 
     def parked(self, destination: str) -> list[ParkedEvent]:
-        """Its parked events, oldest first."""
+        """Its parked events, oldest first. All of them: where there may be many, see cdpd/delivery/parked.py."""
         query = (
-            "select position, message_id, line, reason, status, request, answer, at_ms "
+            "select position, message_id, line, reason, status, request, answer, at_ms, source, event, attempts "
             "from parked where destination = ? order by id"
         )
         rows = self._reading.execute(query, (destination,))
@@ -138,15 +154,30 @@ class StateDb:
         """Its journal, oldest first."""
         query = (
             "select attempt, at_ms, seconds, events, bytes, first_offset, last_offset, offsets, outcome, "
-            "status, reason from attempts where destination = ? order by id"
+            "status, reason, answer from attempts where destination = ? order by id"
         )
         return [Attempt(*row) for row in self._reading.execute(query, (destination,))]
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """What a query finds: for small answers, from the thread that made this."""
+        return self._reading.execute(query, values).fetchall()
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own for a thread that reads much; what it began to read does not change under it."""
+        with closing(connect(self.path)) as db:
+            db.execute("pragma query_only = on")
+            yield db
 
     # -- writing -----------------------------------------------------------------------------------------
 
     async def commit(self, moment: Moment) -> None:
         """Returns once it is on disk. Raises StateError where that failed: then nothing of it is."""
         await self._writer.commit(moment)
+
+    async def change(self, change: Change) -> None:
+        """Anything else that is to be written, whole, between moments. Returns and raises as `commit`."""
+        await self._writer.commit(change)
 
     def close(self) -> None:
         """Write what was ordered, and stop."""
@@ -157,10 +188,16 @@ class StateDb:
     def _not_written(self, error: sqlite3.Error) -> StateError:
         return StateError(f"{self.path} cannot be written: {error}")
 
-    def _put_all(self, moments: Sequence[Moment]) -> None:
-        for moment in moments:
-            self._put(moment)
-        self._prune(moments[-1].at_ms)
+    def _put_all(self, changes: Sequence[Moment | Change]) -> None:
+        newest = 0
+        for change in changes:
+            if isinstance(change, Moment):
+                self._put(change)
+                newest = change.at_ms
+            else:
+                change(self._db)
+        if newest:
+            self._prune(newest)
 
     def _put(self, moment: Moment) -> None:
         name, db = moment.destination, self._db
@@ -169,8 +206,11 @@ class StateDb:
         )
         for event in moment.parked:
             db.execute(
-                "insert or replace into parked (destination, position, line_offset, message_id, line, reason, "
-                "status, request, answer, at_ms) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into parked (destination, position, line_offset, message_id, line, reason, status, request, "
+                "answer, at_ms, tried_ms, source, event) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "on conflict (destination, position) do update set reason = excluded.reason, "
+                "status = excluded.status, request = excluded.request, answer = excluded.answer, "
+                "tried_ms = excluded.tried_ms, attempts = attempts + 1",
                 (
                     name,
                     str(event.position),
@@ -182,6 +222,9 @@ class StateDb:
                     event.request,
                     event.answer,
                     event.at_ms,
+                    event.at_ms,
+                    event.source,
+                    event.event,
                 ),
             )
         for position in moment.unparked:
@@ -189,7 +232,8 @@ class StateDb:
         for item in moment.attempts:
             db.execute(
                 "insert into attempts (destination, attempt, at_ms, seconds, events, bytes, first_offset, "
-                "last_offset, offsets, outcome, status, reason) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "last_offset, offsets, outcome, status, reason, answer) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     name,
                     item.attempt,
@@ -203,6 +247,7 @@ class StateDb:
                     item.outcome,
                     item.status,
                     item.reason,
+                    item.answer,
                 ),
             )
             self._writes += 1

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cdpd.delivery.making import DestinationError, Reset
+from cdpd.delivery.delivery import Reset
+from cdpd.delivery.making import DestinationError
 from cdpd.destinations.contract import Batch
 from cdpd.destinations.outcome import Delivered, Outcome
 from cdpd.timestamp import format_time
