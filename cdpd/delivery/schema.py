@@ -80,22 +80,42 @@ create table paused (              -- by hand: cdpd/delivery/paused.py
     at_ms integer not null,
     reason text not null
 ) without rowid;
-create table jobs (                -- replays, and retries of parked events
-    id text primary key,
+create table jobs (                -- replays, and retries of parked events: cdpd/delivery/jobs_table.py
+    number integer primary key,
+    id text not null unique,       -- "replay-7"
     destination text not null,
     kind text not null,            -- "replay", "retry"
     spec text not null,            -- what was asked for, JSON
     cursor text not null,          -- cdpd/delivery/cursor.py
     state text not null,           -- "running", "done", "cancelled", "failed"
     counts text not null,          -- JSON
+    problem text not null,         -- why it failed
     began_ms integer not null,
     changed_ms integer not null
-) without rowid;
+);
 create table alerts (
-    name text primary key,         -- [alerts.NAME], and what it is about where it watches several things
-    state text not null,           -- "fired", "well"
+    name text not null,            -- [alerts.NAME]
+    subject text not null,         -- the destination or source that it is about; "" for the disk
+    state text not null,           -- JSON: cdpd/alerts/judging.py
+    primary key (name, subject)
+) without rowid;
+create table alert_messages (      -- those that are not delivered yet
+    id integer primary key,
+    channel text not null,         -- "to NAME", or "webhook of NAME"
+    message text not null          -- JSON: cdpd/alerts/message.py
+);
+create table alert_counts (        -- events, for as long as an alert looks back
+    what text not null,            -- "received", "discarded", "delivered", "parked"
+    name text not null,            -- of the source or destination
+    slot integer not null,         -- times 5 minutes since the epoch
+    events integer not null,
+    primary key (what, name, slot)
+) without rowid;
+create table alert_places (        -- how far a stream is counted, and since when
+    name text primary key,
+    position text not null,
     since_ms integer not null,
-    detail text not null           -- JSON
+    at_ms integer not null
 ) without rowid;
 """
 STEPS: Final = (_FIRST, _SECOND)
