@@ -42,16 +42,35 @@ create table attempts (
 create index attempts_by_offset on attempts (destination, first_offset);
 """
 _SECOND: Final = """
-alter table parked add column source text not null default '';   -- the event's `projectId`
-alter table parked add column event text not null default '';    -- of a track its name, else its type
-alter table parked add column attempts integer not null default 1;   -- how often it was refused
-alter table parked add column tried_ms integer not null default 0;   -- the last time; at_ms is the first
-update parked set tried_ms = at_ms;
+alter table parked rename to parked_before;
+create table parked (
+    id integer primary key autoincrement,   -- never another event's: people name them
+    destination text not null,
+    position text not null,        -- of the event's line in `events`
+    line_offset integer not null,
+    message_id text not null,
+    source text not null,          -- the event's `projectId`
+    event text not null,           -- of a track its name, else its type
+    line blob not null,            -- the event itself
+    reason text not null,
+    status integer,
+    request text not null,         -- secrets masked
+    answer text not null,          -- secrets masked
+    at_ms integer not null,        -- when it was parked
+    tried_ms integer not null,     -- when it was refused last
+    attempts integer not null,     -- how often it was refused
+    unique (destination, position)
+);
+insert into parked select id, destination, position, line_offset, message_id, '', '', line, reason, status, request,
+    answer, at_ms, at_ms, 1 from parked_before;
+drop table parked_before;
 update parked set
     source = coalesce(cast(json_extract(cast(line as text), '$.projectId') as text), ''),
     event = coalesce(cast(json_extract(cast(line as text), '$.event') as text),
                      cast(json_extract(cast(line as text), '$.type') as text), '')
     where json_valid(cast(line as text));
+create index parked_by_time on parked (destination, at_ms);
+create index parked_by_place on parked (destination, line_offset);
 create table parked_counts (       -- kept by the triggers: to count a million rows takes long
     destination text primary key,
     events integer not null
@@ -73,8 +92,6 @@ create table parked_notices (      -- what was said of parked events that will e
 ) without rowid;
 alter table attempts add column job text not null default '';     -- of a replay or a retry of parked events
 alter table attempts add column answer text not null default '';  -- its beginning, secrets masked
-create index parked_by_time on parked (destination, at_ms);
-create index parked_by_place on parked (destination, line_offset);
 create table paused (              -- by hand: cdpd/delivery/paused.py
     destination text primary key,
     at_ms integer not null,
