@@ -58,7 +58,7 @@ create table parked (
     answer text not null,          -- secrets masked
     at_ms integer not null,        -- when it was parked
     tried_ms integer not null,     -- when it was refused last
-    attempts integer not null,     -- how often it was refused
+    attempts integer not null default 1,    -- how often it was refused
     unique (destination, position)
 );
 insert into parked select id, destination, position, line_offset, message_id, '', '', line, reason, status, request,
