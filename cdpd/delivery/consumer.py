@@ -20,13 +20,12 @@ from cdpd.config.duration import parse_duration
 from cdpd.delivery.backoff import MISCONFIGURED_PROBE, Random, retry_delay
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.delivery.health import TRIED_WHILE_FAILING, Health
-from cdpd.delivery.keeping import Keeper, Voice
+from cdpd.delivery.keeping import Keeper, Store, Voice
 from cdpd.delivery.lanes import Group, Item, Lanes
 from cdpd.delivery.mask import Mask
-from cdpd.delivery.reading import Bound, Intake
-from cdpd.delivery.route import Router
+from cdpd.delivery.reading import Bound, Feed, Intake, Routed
+from cdpd.delivery.route import Routes
 from cdpd.delivery.sending import Sent, send
-from cdpd.delivery.state import StateDb
 from cdpd.delivery.tally import Tally
 from cdpd.delivery.verdict import Verdict, verdict
 from cdpd.delivery.waiting import first_of
@@ -35,7 +34,6 @@ from cdpd.delivery.wording import for_log
 from cdpd.destinations.contract import BatchLimits, Destination
 from cdpd.destinations.outcome import BadEvent, Misconfigured
 from cdpd.log.errors import LogError
-from cdpd.log.readable import ReadableStream
 from cdpd.metrics import Metrics
 from cdpd.secret import secrets_in
 from cdpd.timestamp import format_time
@@ -49,12 +47,15 @@ _MUCH: Final = 10_000
 class Wiring(Struct, frozen=True):
     """What a consumer is given from outside."""
 
-    events: ReadableStream
-    state: StateDb
+    events: Feed
+    state: Store
     clock: Clock
     metrics: Metrics
     log: structlog.typing.FilteringBoundLogger
     random: Random
+    routed: Routed | None = None
+    unparks: bool = False
+    """What it delivers may have been parked before: it is so no longer."""
 
 
 class Consumer:
@@ -66,7 +67,7 @@ class Consumer:
         destination: Destination,
         cursor: DeliveryCursor,
         wiring: Wiring,
-        router: Router,
+        router: Routes,
         *,
         until: int | None = None,
     ) -> None:
@@ -100,12 +101,19 @@ class Consumer:
             metrics=wiring.metrics,
             bad_line=lambda item, reason: self._unreadable.append((item, reason)),
             until=until,
+            routed=wiring.routed,
         )
         self._tally = Tally(name, wiring.metrics, wiring.clock)
         self._deliver = self._tally.timed(destination.deliver)
         self._voice = Voice(self._log, wiring.clock)
         self._keeper = Keeper(
-            name, wiring.state, wiring.clock, self._window.cursor, cursor, self._voice, strict=self._strict
+            name,
+            wiring.state,
+            wiring.clock,
+            self._window.cursor,
+            cursor,
+            self._voice,
+            unparks=self._strict or wiring.unparks,
         )
         self._unreadable: list[tuple[Item, str]] = []
         self._recovering: deque[Group] = deque()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Container, Sequence
+from typing import Final, Protocol
 
 import structlog
 
@@ -11,7 +11,7 @@ from cdpd.clock import Clock
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.delivery.lanes import Item
 from cdpd.delivery.parked import facts
-from cdpd.delivery.state import Attempt, Moment, ParkedEvent, StateDb, StateError
+from cdpd.delivery.state import Attempt, Moment, ParkedEvent, StateError
 from cdpd.destinations.outcome import BadEvent
 from cdpd.event import Position
 
@@ -47,20 +47,31 @@ class Voice:
         self._log.info("the destination takes events again", after_seconds=seconds)
 
 
+class Store(Protocol):
+    """state.db (StateDb), or a job's part of it."""
+
+    def parked_count(self, destination: str) -> int: ...
+
+    def parked_positions(self, destination: str, since: int = ...) -> Container[Position]: ...
+
+    async def commit(self, moment: Moment) -> None: ...
+
+
 class Keeper:
     """One destination's part of state.db."""
 
     def __init__(
         self,
         name: str,
-        state: StateDb,
+        state: Store,
         clock: Clock,
         cursor: Callable[[], DeliveryCursor],
         committed: DeliveryCursor,
         voice: Voice,
         *,
-        strict: bool,
+        unparks: bool,
     ) -> None:
+        """`unparks`: what is done may have been parked before; it is so no longer."""
         self.committed = committed
         """The cursor as stored."""
         self.problem: str | None = None
@@ -70,8 +81,10 @@ class Keeper:
         self._clock = clock
         self._cursor = cursor
         self._voice = voice
-        self._strict = strict
-        self._held = state.parked_positions(name, since=committed.low.offset) if strict else set[Position]()
+        self._unparks = unparks
+        self._held: Container[Position] = (
+            state.parked_positions(name, since=committed.low.offset) if unparks else ()
+        )
 
     @property
     def parked(self) -> int:
@@ -102,9 +115,12 @@ class Keeper:
     ) -> None:
         """Store the cursor as it is now, with what goes with it; tried until it is stored.
 
-        done: with strict order one of them may have been parked before, and is so no longer.
+        done: with strict order, and in a job, one of them may have been parked before, and is so no longer.
         """
-        unparked = [item.position for item in done if item.position in self._held]
+        refused = {event.position for event in parked} if self._unparks else ()
+        unparked = [
+            item.position for item in done if item.position in self._held and item.position not in refused
+        ]
         while True:
             cursor = self._cursor()
             moment = Moment(self._name, cursor, self._clock.now_ms(), parked, unparked, attempts)
@@ -117,7 +133,7 @@ class Keeper:
             await self._clock.sleep(_COMMIT_AGAIN)
         self.committed = cursor
         self.problem = None
-        if self._strict and (parked or unparked):
+        if self._unparks and (parked or unparked):
             self._held = self._state.parked_positions(self._name, since=cursor.low.offset)
 
     async def commit_if_moved(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -12,11 +12,10 @@ from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.delivery.lanes import Item, Lanes
-from cdpd.delivery.route import NotAnEvent, Router
+from cdpd.delivery.route import NOT_CONNECTED, NotAnEvent, Routes
 from cdpd.delivery.window import Window
 from cdpd.event import Position
-from cdpd.log.readable import ReadableStream
-from cdpd.log.reader import Frame, Reader, Slice
+from cdpd.log.reader import Frame, Slice
 from cdpd.metrics import Metrics
 
 MOST_SPREAD: Final = 20_000
@@ -36,6 +35,32 @@ class Bound(Struct, frozen=True):
     bytes: int
 
 
+class FeedReader(Protocol):
+    """Reads on from `position`; may be used in one other thread. Like cdpd.log.reader.Reader."""
+
+    @property
+    def position(self) -> Position: ...
+
+    def read(self, max_lines: int = ..., max_bytes: int = ...) -> Slice | None: ...
+
+    def close(self) -> None: ...
+
+
+class Feed(Protocol):
+    """Where a consumer's events come from: the stream `events` (cdpd.log.readable), or a job's part of it."""
+
+    @property
+    def end(self) -> Position: ...
+
+    def reader(self, position: Position = ...) -> FeedReader: ...
+
+    async def wait_beyond(self, position: Position) -> None: ...
+
+
+Routed = Callable[[int, str | None], None]
+"""Told of every line that means something to the destination: its offset, and why it does not go (None: it goes)."""
+
+
 class Intake:
     """Fills `window` and `lanes`. `bad_line`: told of a line that is no event."""
 
@@ -43,15 +68,16 @@ class Intake:
         self,
         *,
         name: str,
-        events: ReadableStream,
-        reader: Reader,
-        router: Router,
+        events: Feed,
+        reader: FeedReader,
+        router: Routes,
         window: Window,
         lanes: Lanes,
         bound: Bound,
         metrics: Metrics,
         bad_line: Callable[[Item, str], None],
         until: int | None = None,
+        routed: Routed | None = None,
     ) -> None:
         """`until`: the offset before which reading ends for good."""
         self.counts_unknown = False
@@ -66,6 +92,7 @@ class Intake:
         self._metrics = metrics
         self._bad_line = bad_line
         self._until = until
+        self._routed = routed
 
     @property
     def has_room(self) -> bool:
@@ -122,8 +149,10 @@ class Intake:
                     self._bad_line(item, f"the line is no event: {error}")
                     continue
                 unknown += route.unknown
+                if self._routed is not None and route.skip != NOT_CONNECTED:
+                    self._routed(offset, route.skip)
                 if route.skip is None:
-                    item = self._item(offset, frame, line)
+                    item = self._item(offset, frame, line if route.line is None else route.line)
                     item.key, item.options = route.key, route.options
                     self._window.add(item)
                     self._lanes.add(item)

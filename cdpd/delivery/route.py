@@ -6,7 +6,7 @@ Stages 10 to 15 of spec/connections.md §1: source connected, `integrations`, su
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -43,10 +43,24 @@ class Route(Struct):
     options: Raw | None = None
     unknown: int = 0
     """Names in `integrations` that nothing configured has."""
+    line: bytes | None = None
+    """What is sent instead of the line itself."""
 
 
 class NotAnEvent(ValueError):
     """The line is no JSON object."""
+
+
+class Routes(Protocol):
+    """A Router, or what stands before one."""
+
+    def know(self, names: Collection[str]) -> None:
+        """The configured display names have changed."""
+        ...
+
+    def route(self, line: bytes) -> Route:
+        """Raises NotAnEvent."""
+        ...
 
 
 class Router:

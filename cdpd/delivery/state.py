@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.jobs_counts import JobStep
 from cdpd.delivery.schema import STEPS
 from cdpd.event import Position
 from cdpd.group_commit import GroupCommit, connect, open_database
@@ -82,6 +83,8 @@ class Moment(Struct, frozen=True):
     unparked: Sequence[Position] = ()
     """Events that were parked and are now delivered."""
     attempts: Sequence[Attempt] = ()
+    job: JobStep | None = None
+    """Of a job: the cursor is its own, not the destination's."""
 
 
 class StateDb:
@@ -200,10 +203,13 @@ class StateDb:
             self._prune(newest)
 
     def _put(self, moment: Moment) -> None:
-        name, db = moment.destination, self._db
-        db.execute(
-            "insert or replace into cursors values (?, ?, ?)", (name, str(moment.cursor), moment.at_ms)
-        )
+        name, db, job = moment.destination, self._db, moment.job
+        if job is not None:
+            job.put(db, moment.cursor, moment.at_ms)
+        else:
+            db.execute(
+                "insert or replace into cursors values (?, ?, ?)", (name, str(moment.cursor), moment.at_ms)
+            )
         for event in moment.parked:
             db.execute(
                 "insert into parked (destination, position, line_offset, message_id, line, reason, status, request, "
@@ -232,8 +238,8 @@ class StateDb:
         for item in moment.attempts:
             db.execute(
                 "insert into attempts (destination, attempt, at_ms, seconds, events, bytes, first_offset, "
-                "last_offset, offsets, outcome, status, reason, answer) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "last_offset, offsets, outcome, status, reason, answer, job) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     name,
                     item.attempt,
@@ -248,6 +254,7 @@ class StateDb:
                     item.status,
                     item.reason,
                     item.answer,
+                    "" if job is None else job.id,
                 ),
             )
             self._writes += 1
