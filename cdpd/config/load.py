@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from cdpd.config.alert_rules import broken_alert_rules
 from cdpd.config.analytics_js import LibraryFiles, configured_library
 from cdpd.config.certificate import CertificateFiles, certificate_risk, configured_certificate
 from cdpd.config.data_folder import data_folder, development_key
@@ -142,6 +143,7 @@ def _problems(document: Document, catalogue: Catalogue, folder: Path) -> list[Pr
     faults += broken_rules(document.data)
     faults += broken_source_rules(document.data)
     faults += broken_oauth_rules(document.data)
+    faults += broken_alert_rules(document.data)
     faults += unreadable_keys(document.data, folder)
     faults += plugin_faults(document.data, catalogue, decode)
     return [_placed(document, fault) for fault in faults]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from cdpd.config.alerts import AlertConfig
 from cdpd.config.roles import ROLES, Role
 from cdpd.secret import Secret
 
@@ -205,3 +206,4 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     oauth: dict[str, OAuthAppConfig] = {}
     hooks: dict[str, dict[str, Any]] = {}
     destinations: dict[str, dict[str, Any]] = {}
+    alerts: dict[str, AlertConfig] = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from cdpd.config.address import listens, parse_listen
+from cdpd.config.alert_rules import alert_risks
 from cdpd.config.duration import parse_keep
 from cdpd.config.files import Document
 from cdpd.config.locate import Path as KeyPath
@@ -20,7 +21,7 @@ SAMPLE_KEYS: Final = frozenset({SAMPLE_KEY, "wk_dev_mobile_app", "YOUR_WRITE_KEY
 """Write keys that stand in documentation and samples: everybody knows them."""
 _DAY: Final = 86400.0
 _SHORTEST_TOKEN: Final = 16
-_SECRET_WORDS: Final = ("secret", "token", "password", "api_key", "private_key", "credential")
+_SECRET_WORDS: Final = ("secret", "token", "password", "api_key", "private_key", "credential", "webhook")
 
 
 def risks(config: Config, document: Document) -> Iterator[Fault]:
@@ -45,6 +46,7 @@ def risks(config: Config, document: Document) -> Iterator[Fault]:
     yield from _retention_risks(config)
     yield from _hook_risks(config, document.data)
     yield from _metrics_risks(config)
+    yield from alert_risks(config)
     yield from _readable_secrets(document)
 
 
@@ -197,10 +199,10 @@ def _readable_secrets(document: Document) -> Iterator[Fault]:
 
 
 def _plain_secret(value: Any, path: KeyPath) -> KeyPath | None:
-    """The first string under a key that sounds like a secret, in the options of hooks, destinations and metrics."""
+    """The first string under a key that sounds like a secret, in the options of hooks, destinations, metrics and alerts."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if not path and key not in ("hooks", "destinations", "metrics"):
+            if not path and key not in ("hooks", "destinations", "metrics", "alerts"):
                 continue
             found = _plain_secret(item, (*path, key))
             if found is not None:

@@ -148,7 +148,7 @@ def _check_network(text: str) -> None:
 
 
 def _names(data: dict[str, Any]) -> Iterator[Fault]:
-    for section in ("sources", "hooks", "destinations", "oauth"):
+    for section in ("sources", "hooks", "destinations", "oauth", "alerts"):
         for name in table(data, section):
             if not NAME.fullmatch(name):
                 message = f"{name!r} cannot be a name: use letters, digits, `_`, `-` and `.` (100 at most)"
