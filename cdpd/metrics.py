@@ -133,7 +133,30 @@ SKIPPED: Final = _counter(
     open=True,
 )
 RETRIED: Final = _counter("cdpd_retried_batches_total", "Batches to be tried again.", "destination")
-PARKED: Final = _counter("cdpd_parked_events_total", "Events that were parked.", "destination")
+RATE_LIMITED: Final = _counter(
+    "cdpd_rate_limited_batches_total", "Those of them that met a vendor's rate limit.", "destination"
+)
+PARKED: Final = _counter(
+    "cdpd_parked_events_total",
+    "Events that were parked, by the class of their last outcome (cdpd/destinations/outcome.py), or `unreadable`.",
+    "destination",
+    "kind",
+)
+PARKED_KINDS: Final = ("bad_event", "retry", "rate_limited", "unreadable")
+"""The values of its `kind`."""
+DROPPED: Final = _counter(
+    "cdpd_dropped_parked_events_total",
+    "Parked events that are not sent any more: `dropped` by hand, or `expired` (keep_parked).",
+    "destination",
+    "why",
+)
+JOB_EVENTS: Final = _counter(
+    "cdpd_job_events_total",
+    "Events of replays and of retries of parked events, by what became of them; they are in no other figure.",
+    "destination",
+    "kind",
+    "outcome",
+)
 DELIVERY_SECONDS: Final = _histogram(
     "cdpd_delivery_seconds",
     "Time that a destination took for one batch, whatever became of it.",
@@ -168,6 +191,15 @@ DESTINATION_BATCHES: Final = _gauge(
 )
 DESTINATION_WAITING: Final = _gauge(
     "cdpd_destination_retrying_events", "Events that wait for another attempt.", "destination"
+)
+
+# -- alerts --------------------------------------------------------------------------------------------------
+
+ALERTS_FIRING: Final = _gauge(
+    "cdpd_alerts_firing", "For how many destinations or sources an alert of [alerts] fires.", "alert"
+)
+ALERTS_UNSENT: Final = _gauge(
+    "cdpd_alerts_unsent_messages", "Messages of alerts that could not be delivered yet."
 )
 
 # -- the log and the disk ------------------------------------------------------------------------------------

@@ -160,6 +160,14 @@ class ProcessConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tru
     one. `[["ingest"], ["process", "deliver"]]` uses a second core; ingest then goes on while the others restart."""
 
 
+class DeliveryConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """[delivery]: what holds for every destination."""
+
+    keep_parked: str = "30d"
+    """How long an event that a destination refused is kept for another try, e.g. `90d`; `forever`. Those that will go
+    are named in the log a day before, and when they go."""
+
+
 class PipelineConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """[pipeline]"""
 
@@ -202,6 +210,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     metrics: MetricsConfig = MetricsConfig()
     process: ProcessConfig = ProcessConfig()
     pipeline: PipelineConfig = PipelineConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
     sources: dict[str, SourceConfig] = {}
     oauth: dict[str, OAuthAppConfig] = {}
     hooks: dict[str, dict[str, Any]] = {}

@@ -36,6 +36,7 @@ def broken_rules(data: dict[str, Any]) -> Iterator[Fault]:
     yield from _names(data)
     yield from _write_keys(data)
     yield from _destination_sources(data)
+    yield from _renamed_destinations(data)
 
 
 def table(data: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def _values(data: dict[str, Any]) -> Iterator[Fault]:
         (("metrics", "listen"), _check_metrics_listen),
         (("metrics", "token"), _check_token),
         (("log", "segment_age"), parse_duration),
+        (("delivery", "keep_parked"), parse_keep),
         (("log", "min_free"), parse_floor),
         *((("log", stream, "keep"), parse_keep) for stream in STREAMS),
     ]
@@ -184,3 +186,22 @@ def _destination_sources(data: dict[str, Any]) -> Iterator[Fault]:
             if isinstance(source, str) and source not in known:
                 hint = did_you_mean(source, known) or f"configured sources: {', '.join(known) or 'none'}"
                 yield Fault(("destinations", name, "sources", i), f"there is no source {source!r}", hint)
+
+
+def _renamed_destinations(data: dict[str, Any]) -> Iterator[Fault]:
+    destinations = table(data, "destinations")
+    heirs: dict[str, str] = {}
+    for name, destination in destinations.items():
+        was = destination.get("was") if isinstance(destination, dict) else None
+        path = ("destinations", name, "was")
+        if not isinstance(was, str):
+            continue
+        if was == name:
+            yield Fault(path, "that is the name which it has now", "write the one that it had before")
+        elif was in destinations:
+            message = f"[destinations.{was}] is still there: two destinations cannot go on from one place"
+            yield Fault(path, message, "take that section out, or leave `was` out and start anew")
+        elif was in heirs:
+            yield Fault(path, f"[destinations.{heirs[was]}] has this name already", "only one can take over")
+        else:
+            heirs[was] = name

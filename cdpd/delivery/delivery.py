@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
+from cdpd.config.duration import parse_keep
 from cdpd.config.model import Config
 from cdpd.config.plugin_options import Catalogue
 from cdpd.delivery.age import tell_if_older
-from cdpd.delivery.backoff import Random, retry_delay
+from cdpd.delivery.backoff import Random
+from cdpd.delivery.beginning import place_in
 from cdpd.delivery.consumer import Consumer, Wiring
 from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.dropping import Dropper
+from cdpd.delivery.expiry import Expiry
 from cdpd.delivery.making import DestinationError, Maker
-from cdpd.delivery.mask import Mask
+from cdpd.delivery.paused import Paused, end_pauses, paused_by_hand, store_pauses
+from cdpd.delivery.rename import Renamed, rename, to_rename
 from cdpd.delivery.route import router_of
+from cdpd.delivery.running import run_slot
 from cdpd.delivery.slot import Slot
-from cdpd.delivery.state import Moment, StateDb
+from cdpd.delivery.state import Moment, StateDb, StateError
 from cdpd.delivery.waiting import first_of
-from cdpd.event import BEGINNING, Position
-from cdpd.log.errors import InvalidCursor, LogError
-from cdpd.log.folder import StreamFolder
+from cdpd.log.errors import LogError
 from cdpd.log.readable import ReadableStream
 from cdpd.metrics import Metrics
-from cdpd.secret import secrets_in
-from cdpd.timestamp import parse_time
+from cdpd.timestamp import format_time
 
 GRACE: Final = 10.0
 """Seconds that batches in flight get when their destination is stopped."""
@@ -65,6 +67,7 @@ class Delivery:
     ) -> None:
         self._events = events
         self._state = state
+        self._data_dir = data_dir
         self._maker = Maker(catalogue, data_dir, clock, log)
         self._clock = clock
         self._metrics = metrics
@@ -74,7 +77,11 @@ class Delivery:
         self._slots: dict[str, Slot] = {}
         self._ready = anyio.Event()
         self._applying = anyio.Lock()
+        self._stopping = False
         self._tasks: TaskGroup
+        self.dropper = Dropper(state, self._is_strict, self.halted, metrics, log)
+        """Of parked events."""
+        self._expiry = Expiry(state, self.dropper, clock, log)
 
     async def run(self, config: Config) -> None:
         """Deliver until cancelled; what is in flight then gets GRACE seconds.
@@ -89,7 +96,7 @@ class Delivery:
                     self._state, self._events, {n: s.committed.low for n, s in self._slots.items()}, self._log
                 )
                 self._ready.set()
-                await anyio.sleep_forever()
+                await self._expiry.run()
             finally:
                 with anyio.CancelScope(shield=True):
                     await self.stop()
@@ -100,66 +107,146 @@ class Delivery:
 
     async def stop(self) -> None:
         """End every consumer after the batches that it has in flight; at most GRACE seconds."""
+        self._stopping = True
         async with self._applying:
             await self._end(self._slots.values())
 
     async def apply(self, config: Config) -> None:
-        """Start what is new, stop what is gone, replace what changed; the others do not notice.
+        """Start what is new, stop what is gone, replace what changed, rename what was called otherwise; the others do
+        not notice.
 
-        Cursors of destinations that are gone or disabled are kept. Those that wait for a retry or a probe try at
-        once: a reload is also how one says "now". Raises DestinationError and changes nothing.
+        Cursors of destinations that are gone, disabled or paused are kept. Those that wait for a retry or a probe try
+        at once: a reload is also how one says "now". Raises DestinationError or StateError and changes nothing.
         """
         async with self._applying:
             wanted = {
                 name: Slot(name, self._maker.read(name, options))
                 for name, options in config.destinations.items()
             }
+            moves = to_rename({name: slot.made.config.was for name, slot in wanted.items()}, self._state)
             for name, slot in self._slots.items():
                 running = slot.ended is None or not slot.ended.is_set()
                 if name in wanted and running and slot.same_as(wanted[name]):
                     wanted[name] = slot
-            await self._end(slot for name, slot in self._slots.items() if wanted.get(name) is not slot)
+            try:
+                await self._end(slot for name, slot in self._slots.items() if wanted.get(name) is not slot)
+                await self._place(wanted, moves, config)
+            except (DestinationError, StateError, LogError):
+                self._revive([s for s in self._slots.values() if s.ended is not None and s.ended.is_set()])
+                raise
+            self._tell_removed(wanted, moves)
             known = frozenset(slot.made.kind.name for slot in wanted.values())
-            for name, slot in wanted.items():
+            for slot in wanted.values():
                 if slot.consumer is not None:
                     slot.consumer.router.know(known)
                     slot.consumer.wake()
-                elif slot.cursor is None:
-                    slot.cursor = await self._begin(name, slot)
             self._slots = wanted
+            self._expiry.keep = parse_keep(config.delivery.keep_parked)
             self._share_counting()
             for slot in wanted.values():
-                if slot.made.config.enabled and slot.ended is None:
-                    slot.ended = anyio.Event()
-                    self._tasks.start_soon(self._run, slot)
+                self._go_on(slot)
+
+    async def _place(self, wanted: Mapping[str, Slot], moves: Sequence[Renamed], config: Config) -> None:
+        """Give every one that is new its cursor, and its pause."""
+        inherited = {move.new for move in moves}
+        begun = {
+            name: await self._begin(name, slot)
+            for name, slot in wanted.items()
+            if slot.cursor is None and slot.consumer is None and name not in inherited
+        }
+        if moves:
+            await rename(self._state, self._data_dir, moves, hooks_of(config))
+        for move in moves:
+            cursor = self._state.cursor(move.new)
+            assert cursor is not None  # that of the old one
+            begun[move.new] = cursor
+            self._log.info("the destination has another name", destination=move.new, was=move.old)
+        pauses = paused_by_hand(self._state)
+        for name, cursor in begun.items():
+            wanted[name].cursor, wanted[name].paused = cursor, pauses.get(name)
+
+    def _tell_removed(self, wanted: Mapping[str, Slot], moves: Sequence[Renamed]) -> None:
+        for name in self._slots.keys() - wanted.keys() - {move.old for move in moves}:
+            low = self._state.cursor(name)
+            behind = 0 if low is None else max(self._events.end.offset - low.low.offset, 0)
+            self._log.warning(
+                "a destination is no longer configured. Its place and its parked events are kept, and it goes on there "
+                "when it comes back; but the log is not kept for it: what retention takes meanwhile, it misses",
+                destination=name,
+                events_to_come=behind,
+                parked=self._state.parked_count(name),
+                for_good=f"cdpd destinations forget {name}",
+            )
 
     async def reset(self, name: str, start: str, *, dry_run: bool = False) -> Reset:
         """Let a destination go on from another place in `events`: "now", "beginning", a time or an offset.
 
         What it has in flight gets GRACE seconds; what is parked stays parked. Raises DestinationError.
         """
+        if name not in self._slots:
+            raise DestinationError(f"there is no destination {name!r} in the configuration that runs")
+        position = await place_in(self._events, start)
+        before = self._slots[name].committed.low
+        if not dry_run:
+            async with self.halted(name):
+                before = self._slots[name].committed.low
+                await self._state.commit(Moment(name, DeliveryCursor(position), self._clock.now_ms()))
+            self._log.warning(
+                "the destination goes on from another place, as it was told to",
+                destination=name,
+                before=before.offset,
+                now_at=position.offset,
+            )
+        return Reset(before.offset, max(position.offset, self._events.begin), self._events.end.offset)
+
+    async def pause(self, chosen: Iterable[str], reason: str = "") -> None:
+        """Let these rest, once the batches that they have in flight have ended (at most GRACE seconds).
+
+        Those that are paused already keep their time, and get the reason. Raises StateError.
+        """
+        before, now = paused_by_hand(self._state), self._clock.now_ms()
+        pauses = {name: Paused(before[name].at_ms if name in before else now, reason) for name in chosen}
+        await store_pauses(self._state, pauses)
+        async with self.halted(*pauses):
+            pass
+        for name in pauses:
+            self._log.warning(
+                "the destination is paused by hand; its events wait in the log", destination=name
+            )
+
+    async def resume(self, chosen: Iterable[str]) -> None:
+        """Let these go on, each exactly where it was. Raises StateError."""
+        names = list(chosen)
+        await end_pauses(self._state, names)
+        async with self.halted(*names):
+            pass
+        for name in names:
+            self._log.info("the destination goes on, as it was told to", destination=name)
+
+    @asynccontextmanager
+    async def halted(self, *chosen: str) -> AsyncIterator[None]:
+        """No live consumer of these runs inside the `with`; then each goes on as state.db has it: cursor and pause."""
         async with self._applying:
-            slot = self._slots.get(name)
-            if slot is None:
-                raise DestinationError(f"there is no destination {name!r} in the configuration that runs")
-            position = await self._start(start)
-            if not dry_run:
-                await self._end([slot])
-            before = slot.committed.low
-            if not dry_run:
-                cursor = DeliveryCursor(position)
-                await self._state.commit(Moment(name, cursor, self._clock.now_ms()))
-                self._log.warning(
-                    "the destination goes on from another place, as it was told to",
-                    destination=name,
-                    before=before.offset,
-                    now_at=position.offset,
-                )
-                self._slots[name] = fresh = Slot(name, slot.made, cursor)
-                if fresh.made.config.enabled:
-                    fresh.ended = anyio.Event()
-                    self._tasks.start_soon(self._run, fresh)
-            return Reset(before.offset, max(position.offset, self._events.begin), self._events.end.offset)
+            slots = [self._slots[name] for name in chosen if name in self._slots]
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self._end(slots)
+                yield
+            finally:
+                self._revive(slots)
+
+    def _revive(self, slots: Iterable[Slot]) -> None:
+        """Let these, which have ended, go on as state.db has them."""
+        pauses = paused_by_hand(self._state)
+        for slot in slots:
+            cursor = self._state.cursor(slot.name) or slot.committed
+            self._slots[slot.name] = fresh = Slot(slot.name, slot.made, cursor, pauses.get(slot.name))
+            self._go_on(fresh)
+
+    def _go_on(self, slot: Slot) -> None:
+        if slot.may_run and slot.ended is None and not self._stopping:
+            slot.ended = anyio.Event()
+            self._tasks.start_soon(run_slot, slot, self._consume, self._clock, self._random, self._log)
 
     def reopen(self) -> None:
         """Destinations that write files open them again (logrotate)."""
@@ -179,8 +266,8 @@ class Delivery:
         if slot.consumer is not None:
             return slot.consumer.status()
         position = slot.committed.low.offset
-        return {
-            "state": "stopped" if slot.problem else "starting" if slot.made.config.enabled else "disabled",
+        status = {
+            "state": slot.at_rest,
             "position": position,
             "lag_events": max(self._events.end.offset - position, 0),
             "lag_seconds": None,
@@ -192,6 +279,9 @@ class Delivery:
             "problem": slot.problem or None,
             "last_error": slot.problem or None,
         }
+        if slot.paused is not None:
+            status["paused"] = {"since": format_time(slot.paused.at_ms), "reason": slot.paused.reason}
+        return status
 
     # -- one destination -----------------------------------------------------------------------------------
 
@@ -201,7 +291,7 @@ class Delivery:
         if stored is not None:
             return stored
         start = slot.made.config.start
-        cursor = DeliveryCursor(await self._start(start))
+        cursor = DeliveryCursor(await place_in(self._events, start))
         await self._state.commit(Moment(name, cursor, self._clock.now_ms()))
         before = cursor.low.offset - self._events.begin if start != "beginning" else 0
         after = self._events.end.offset - max(cursor.low.offset, self._events.begin)
@@ -217,50 +307,6 @@ class Delivery:
             log.info("new destination")
         return cursor
 
-    async def _start(self, start: str) -> Position:
-        if start == "now":
-            return self._events.end
-        if start == "beginning":
-            return BEGINNING
-        if start.isascii() and start.isdecimal():
-            return await anyio.to_thread.run_sync(StreamFolder(self._events.folder).at_offset, int(start))
-        ms = parse_time(start)
-        if ms is None:
-            raise DestinationError(f'from = "{start}": expected "now", "beginning" or an ISO 8601 time')
-        return await anyio.to_thread.run_sync(_at_time, self._events, ms)
-
-    async def _run(self, slot: Slot) -> None:
-        """Run the consumer until it is stopped, again where the destination's own code failed."""
-        log = self._log.bind(destination=slot.name)
-        mask = Mask(secrets_in(slot.made.config))
-        failures = 0
-        assert slot.ended is not None
-        try:
-            # Shielded: a cancelled daemon first lets batches in flight end (`stop`), so that none is doubled.
-            with slot.scope:
-                while not slot.stopping.is_set():
-                    try:
-                        await self._consume(slot)
-                        return
-                    except LogError as error:
-                        slot.problem = str(error)
-                        if isinstance(error, InvalidCursor):
-                            slot.problem += f": `cdpd destinations reset {slot.name} --from PLACE`"
-                        log.error("the destination cannot read the log and has stopped", problem=slot.problem)
-                        return
-                    except Exception as error:
-                        failures += 1
-                        slot.problem = mask(_described(error))
-                        wait = retry_delay(failures, self._random)
-                        log.error(
-                            "the destination failed; it is started again",
-                            again_in_seconds=round(wait, 1),
-                            exc_info=error,
-                        )
-                        await first_of(slot.stopping.wait, partial(self._clock.sleep, wait))
-        finally:
-            slot.ended.set()
-
     async def _consume(self, slot: Slot) -> None:
         assert slot.cursor is not None  # `apply` begins it
         async with self._maker.instance(slot.name, slot.made) as destination:
@@ -273,6 +319,9 @@ class Delivery:
                 await consumer.run()
             finally:
                 slot.cursor, slot.consumer = consumer.committed, None
+
+    def _is_strict(self, name: str) -> bool:
+        return name in self._slots and self._slots[name].made.config.ordering == "strict"
 
     def _share_counting(self) -> None:
         """One consumer counts what all of them see: unknown names in `integrations`."""
@@ -301,25 +350,7 @@ class Delivery:
         await all_ended()
 
 
-def _at_time(events: ReadableStream, ms: int) -> Position:
-    """Before the first events of that log time; the stream's own index is only near it."""
-    reader = events.reader(StreamFolder(events.folder).at_time(ms))
-    try:
-        while (piece := reader.read()) is not None:
-            for frame in piece.frames:
-                if frame.last_ms >= ms:
-                    return Position(frame.base, frame.epoch)
-        return reader.position
-    finally:
-        reader.close()
-
-
-def _single(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _described(error: Exception) -> str:
-    single = _single(error)
-    return f"{type(single).__name__}: {single}"
+def hooks_of(config: Config) -> frozenset[str]:
+    """Names of the hook instances that a configuration uses."""
+    listed = [config.pipeline.hooks, *(source.hooks or () for source in config.sources.values())]
+    return frozenset(config.hooks).union(*listed)

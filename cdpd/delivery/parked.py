@@ -7,7 +7,7 @@ rows a query may take seconds.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,9 @@ from cdpd.event import Position
 
 PAGE: Final = 1000
 """Rows of one page."""
+Key = tuple[int, int]
+"""When an event was parked, and its id: the order in which pages go."""
+_FIRST: Final = (-1, 0)
 _COLUMNS: Final = (
     "id, destination, position, message_id, source, event, status, reason, request, answer, attempts, at_ms, "
     "tried_ms"
@@ -147,19 +150,42 @@ def counts(db: sqlite3.Connection, which: ParkedFilter) -> dict[str, int]:
     return dict(db.execute(query, values))
 
 
-def page(db: sqlite3.Connection, which: ParkedFilter, after: int = 0, limit: int = PAGE) -> list[Parked]:
-    """The next ones in the order of their ids, after that one."""
-    condition, values = which.where()
-    query = f"select {_COLUMNS} from parked where {condition} and id > ? order by id limit ?"
-    return [_parked(row) for row in db.execute(query, (*values, after, limit))]
-
-
 def pages(db: sqlite3.Connection, which: ParkedFilter, limit: int = PAGE) -> Iterator[list[Parked]]:
-    """All of them, page by page."""
-    after = 0
-    while found := page(db, which, after, limit):
-        yield found
-        after = found[-1].id
+    """All of them, page by page: by destination, the longest parked first."""
+    query = _select(which, _COLUMNS)
+    for name in counts(db, which):
+        after = _FIRST
+        while rows := query(db, name, after, limit):
+            found = [_parked(row) for row in rows]
+            yield found
+            after = (found[-1].at_ms, found[-1].id)
+
+
+def next_keys(
+    db: sqlite3.Connection, *, which: ParkedFilter, after: Key | None = None, limit: int = PAGE
+) -> list[Key]:
+    """The next ones of one destination, which the filter names, after that one."""
+    assert which.destination is not None
+    rows = _select(which, "at_ms, id")(db, which.destination, after or _FIRST, limit)
+    return [(at_ms, id) for at_ms, id in rows]
+
+
+def _select(
+    which: ParkedFilter, columns: str
+) -> Callable[[sqlite3.Connection, str, Key, int], list[tuple[Any, ...]]]:
+    """A page of one destination, by its index: nothing is sorted, nothing is read twice."""
+    condition, values = which.where()
+    query = (
+        f"select {columns} from parked where destination = ? and (at_ms, id) > (?, ?) and {condition} "
+        "order by at_ms, id limit ?"
+    )
+    return lambda db, name, after, limit: db.execute(query, (name, *after, *values, limit)).fetchall()
+
+
+def newest_id(db: sqlite3.Connection) -> int:
+    """Of everything that is parked; 0 where nothing is."""
+    (id,) = db.execute("select coalesce(max(id), 0) from parked").fetchone()
+    return int(id)
 
 
 def line(db: sqlite3.Connection, id: int) -> bytes | None:

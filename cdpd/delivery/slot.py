@@ -9,6 +9,7 @@ from msgspec import Struct
 from cdpd.delivery.consumer import Consumer
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.delivery.making import Made
+from cdpd.delivery.paused import Paused
 
 
 class Slot(Struct, eq=False):
@@ -18,6 +19,8 @@ class Slot(Struct, eq=False):
     made: Made
     cursor: DeliveryCursor | None = None
     """As stored, while no consumer runs."""
+    paused: Paused | None = None
+    """By hand."""
     consumer: Consumer | None = None
     problem: str = ""
     stopping: anyio.Event = msgspec.field(default_factory=anyio.Event)
@@ -26,7 +29,23 @@ class Slot(Struct, eq=False):
     scope: anyio.CancelScope = msgspec.field(default_factory=lambda: anyio.CancelScope(shield=True))
 
     def same_as(self, other: Slot) -> bool:
-        return self.made == other.made
+        """Whether nothing changed that a consumer would notice."""
+        mine, theirs = (msgspec.structs.replace(slot.made.config, was=None) for slot in (self, other))
+        return self.made.kind is other.made.kind and mine == theirs
+
+    @property
+    def may_run(self) -> bool:
+        """Whether a consumer is wanted."""
+        return self.made.config.enabled and self.paused is None
+
+    @property
+    def at_rest(self) -> str:
+        """What it is while no consumer runs."""
+        if not self.made.config.enabled:
+            return "disabled"
+        if self.paused is not None:
+            return "paused by hand"
+        return "stopped" if self.problem else "starting"
 
     @property
     def committed(self) -> DeliveryCursor:

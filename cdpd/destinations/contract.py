@@ -45,6 +45,9 @@ class DestinationConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only
 
     type: str = ""
     """Which destination: a name from `cdpd plugins`. Default: the section's own name."""
+    was: str | None = None
+    """The name that this destination had before: it goes on where that one was, with its parked events. Once; it may
+    stay here."""
     sources: list[str] | None = None
     """Names of the sources to take events from. Default: all."""
     enabled: bool = True
