@@ -53,6 +53,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "control": (*PLAIN, "log", "mapping", "config"),
     "bring": (*PLAIN, "log", "config", "ingest", "control"),
     "archive": ("event", "log", "config"),
+    "trace": (*PLAIN, "log", "config", "discovery", "destinations", "delivery", "pipeline"),
     # Built-in plugins get what those of third parties get: the contracts, the event, and reading the log.
     "plugins": ("event", "clock", "log.reader"),
     "hookspecs": ("event", "plugins"),

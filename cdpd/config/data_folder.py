@@ -1,6 +1,7 @@
 """The data folder: where it is, what lies where in it, that it is private, and the development daemon's write key.
 
 log/received/  log/events/  log/discarded/     the streams
+ids/received/ …                                where each messageId stands, made again where missing (cdpd/trace)
 state.db                                       cursors of destinations, parked events, journal
 oauth.db                                       access tokens (hashed), where there are apps
 key-use.json                                   when each write key was last used
@@ -46,6 +47,11 @@ def data_folder(
 def stream_folder(data_dir: Path, name: str) -> Path:
     """Where a stream of STREAMS lies."""
     return data_dir / "log" / name
+
+
+def ids_folder(data_dir: Path, stream: str) -> Path:
+    """Where the index by messageId of a stream of STREAMS lies."""
+    return data_dir / "ids" / stream
 
 
 def state_db(data_dir: Path) -> Path:

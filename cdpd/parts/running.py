@@ -31,6 +31,7 @@ from cdpd.scrape import gauges
 from cdpd.scrape.scrape import Scrape
 from cdpd.status import daemon_status, status_line
 from cdpd.streams import Streams, open_streams, stream_options
+from cdpd.trace.indexer import Indexer
 from cdpd.upkeep import Kept, upkeep
 from cdpd.watchdog import watch_over
 
@@ -144,6 +145,8 @@ class Running:
             if kept:
                 tasks.start_soon(self._disk.run)
             tasks.start_soon(self._recompressor(kept).run)
+            if kept:
+                tasks.start_soon(self._indexer(kept).run)
             tasks.start_soon(self._watch, notifier)
             for part in self.parts:
                 await part.ready()
@@ -160,6 +163,10 @@ class Running:
             clock=self._clock,
             log=self._log,
         )
+
+    def _indexer(self, kept: Sequence[Kept]) -> Indexer:
+        streams = [each.stream for each in kept]
+        return Indexer(streams, self.loaded.data_dir, self._clock, self._log)
 
     def _disk_full(self, reason: str | None) -> None:
         if self._ingest is not None:
