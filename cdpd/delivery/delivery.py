@@ -25,6 +25,7 @@ from cdpd.delivery.consumer import Consumer, Wiring
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.delivery.dropping import Dropper
 from cdpd.delivery.expiry import Expiry
+from cdpd.delivery.jobs import Jobs
 from cdpd.delivery.making import DestinationError, Maker
 from cdpd.delivery.paused import Paused, end_pauses, paused_by_hand, store_pauses
 from cdpd.delivery.rename import Renamed, rename, to_rename
@@ -74,6 +75,8 @@ class Delivery:
         self._log = log
         self._random = random
         self._wiring = Wiring(events, state, clock, metrics, log, random)
+        self.jobs = Jobs(self._maker, self._wiring, events, state, self._wake)
+        """Replays, and retries of parked events."""
         self._slots: dict[str, Slot] = {}
         self._ready = anyio.Event()
         self._applying = anyio.Lock()
@@ -109,7 +112,9 @@ class Delivery:
         """End every consumer after the batches that it has in flight; at most GRACE seconds."""
         self._stopping = True
         async with self._applying:
-            await self._end(self._slots.values())
+            async with anyio.create_task_group() as both:
+                both.start_soon(self.jobs.stop)
+                both.start_soon(self._end, self._slots.values())
 
     async def apply(self, config: Config) -> None:
         """Start what is new, stop what is gone, replace what changed, rename what was called otherwise; the others do
@@ -128,10 +133,13 @@ class Delivery:
                 running = slot.ended is None or not slot.ended.is_set()
                 if name in wanted and running and slot.same_as(wanted[name]):
                     wanted[name] = slot
+            made = {name: slot.made for name, slot in wanted.items()}
             try:
                 await self._end(slot for name, slot in self._slots.items() if wanted.get(name) is not slot)
+                await self.jobs.halt(made)
                 await self._place(wanted, moves, config)
             except (DestinationError, StateError, LogError):
+                self.jobs.go_on()
                 self._revive([s for s in self._slots.values() if s.ended is not None and s.ended.is_set()])
                 raise
             self._tell_removed(wanted, moves)
@@ -145,6 +153,7 @@ class Delivery:
             self._share_counting()
             for slot in wanted.values():
                 self._go_on(slot)
+            await self.jobs.apply(self._tasks, made)
 
     async def _place(self, wanted: Mapping[str, Slot], moves: Sequence[Renamed], config: Config) -> None:
         """Give every one that is new its cursor, and its pause."""
@@ -248,8 +257,14 @@ class Delivery:
             slot.ended = anyio.Event()
             self._tasks.start_soon(run_slot, slot, self._consume, self._clock, self._random, self._log)
 
+    def _wake(self, name: str) -> None:
+        slot = self._slots.get(name)
+        if slot is not None and slot.consumer is not None:
+            slot.consumer.wake()
+
     def reopen(self) -> None:
         """Destinations that write files open them again (logrotate)."""
+        self.jobs.reopen()
         for slot in self._slots.values():
             if slot.consumer is not None:
                 slot.consumer.destination.reopen()

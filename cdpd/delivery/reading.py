@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -129,9 +130,10 @@ class Intake:
     async def _route(self, piece: Slice) -> None:
         skipped: dict[str, int] = {}
         unknown = turn = 0
+        until = sys.maxsize if self._until is None else self._until
         for frame in piece.frames:
             for offset, line in enumerate(frame.lines, frame.base):
-                if offset == self._until:
+                if offset >= until:
                     break
                 if not line:
                     continue

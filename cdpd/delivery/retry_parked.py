@@ -1,0 +1,153 @@
+"""A retry of parked events: which, and the reader that hands them to a consumer, in the order of the archive."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, ExitStack, closing
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from cdpd.delivery.parked import ParkedFilter
+from cdpd.delivery.reading import FeedReader
+from cdpd.delivery.replay import SOURCE_NOT_CONNECTED
+from cdpd.delivery.route import NOT_CONNECTED, Route, Routes
+from cdpd.event import BEGINNING, Position
+from cdpd.log.reader import Frame, Slice
+
+Opened = Callable[[], AbstractContextManager[sqlite3.Connection]]
+"""A connection for reading state.db (StateDb.reader)."""
+
+
+class RetrySpec(Struct, frozen=True, omit_defaults=True, tag="retry"):
+    """A retry, as its row keeps it."""
+
+    which: ParkedFilter
+    """Of one destination."""
+    newest: int
+    """Id of the newest parked event at its start: what is parked later is not meant."""
+    first: int
+    """The lowest offset in `events` that one of them has."""
+    until: int
+    """Offset of `events` before which all of them stand."""
+    total: int
+    """How many there were at its start."""
+    rate: str | None = None
+
+    def done(self, _at: int, settled: int) -> int:
+        """How many are over; some may have been dropped meanwhile."""
+        return min(settled, self.total)
+
+
+class Chosen(Struct, frozen=True):
+    """What a filter chooses at this moment, of one destination."""
+
+    newest: int
+    first: int
+    """The lowest offset among them …"""
+    until: int
+    """… and one past the highest."""
+    total: int
+
+
+def chosen(db: sqlite3.Connection, which: ParkedFilter, below: int | None) -> Chosen | None:
+    """None where nothing is. `below`: only events before this offset of `events`."""
+    condition, values = which.where()
+    if below is not None:
+        condition, values = f"{condition} and line_offset < ?", [*values, below]
+    query = f"select max(id), min(line_offset), max(line_offset), count(*) from parked where {condition}"
+    newest, first, last, total = db.execute(query, values).fetchone()
+    return Chosen(newest, first, last + 1, total) if total else None
+
+
+class ParkedFeed:
+    """The parked events of a retry, as a part of `events` with holes (cdpd.delivery.reading.Feed)."""
+
+    def __init__(self, opened: Opened, spec: RetrySpec, destination: str) -> None:
+        """`destination`: as it is called today."""
+        self._opened = opened
+        self._spec = msgspec.structs.replace(
+            spec, which=msgspec.structs.replace(spec.which, destination=destination)
+        )
+
+    @property
+    def end(self) -> Position:
+        return Position(self._spec.until, 0)
+
+    def reader(self, position: Position = BEGINNING) -> FeedReader:
+        return _ParkedReader(self._opened, self._spec, position)
+
+    async def wait_beyond(self, position: Position) -> None:
+        """Reading goes to its end without waiting."""
+
+
+_QUERY: Final = (
+    "select position, line, at_ms from parked indexed by parked_by_place where destination = ? and line_offset >= ? "
+    "and line_offset < ? and id <= ? and {} order by line_offset, id limit ?"
+)
+
+
+class _ParkedReader:
+    """Of several histories of the log (a restored backup) two events may have had one offset: one of them is taken."""
+
+    def __init__(self, opened: Opened, spec: RetrySpec, position: Position) -> None:
+        self._opened = opened
+        self._spec = spec
+        self._position = position
+        self._stack = ExitStack()
+        self._db: sqlite3.Connection | None = None
+
+    @property
+    def position(self) -> Position:
+        return self._position
+
+    def read(self, max_lines: int = 1000, max_bytes: int = 1 << 20) -> Slice | None:
+        """Never None before the end: that all are read shows as a slice without frames. Raises sqlite3.Error."""
+        spec, start = self._spec, self._position
+        if start.offset >= spec.until:
+            return None
+        if self._db is None:
+            self._db = self._stack.enter_context(self._opened())
+        condition, values = spec.which.where()
+        given = (spec.which.destination, start.offset, spec.until, spec.newest, *values, max_lines)
+        frames: list[Frame] = []
+        size, found, at = 0, 0, start
+        with closing(self._db.execute(_QUERY.format(condition), given)) as rows:
+            for text, line, at_ms in rows:
+                found += 1
+                place = Position.parse(text)
+                if frames and place.offset < at.offset:
+                    continue
+                if size >= max_bytes:
+                    break
+                frames.append(Frame(place.offset, 1, place.epoch, at_ms, at_ms, 0, [bytes(line)]))
+                size += len(line)
+                at = Position(place.offset + 1, place.epoch)
+            else:
+                if found < max_lines:
+                    at = Position(spec.until, at.epoch)  # there are no more
+        self._position = at
+        return Slice(frames, start, at)
+
+    def close(self) -> None:
+        self._db = None
+        self._stack.close()
+
+
+class RetryRouter:
+    """The destination's own router; here too what it leaves out is counted with its reason."""
+
+    def __init__(self, inner: Routes) -> None:
+        self._inner = inner
+
+    def know(self, names: Collection[str]) -> None:
+        self._inner.know(names)
+
+    def route(self, line: bytes) -> Route:
+        """Raises NotAnEvent."""
+        route = self._inner.route(line)
+        if route.skip == NOT_CONNECTED:
+            route.skip = SOURCE_NOT_CONNECTED
+        return route
