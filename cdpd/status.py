@@ -61,4 +61,7 @@ def status_line(told: Mapping[str, Any]) -> str:
         bad = [name for name, one in destinations.items() if one["problem"]]
         count = f"{len(destinations)} destination{'' if len(destinations) == 1 else 's'}"
         parts.append(f"{count}, in trouble: {', '.join(bad)}" if bad else count)
+    if told.get("alerts", {}).get("firing"):
+        firing = dict.fromkeys(one["alert"] for one in told["alerts"]["firing"])
+        parts.append(f"alerts: {', '.join(firing)}")
     return "; ".join(parts)

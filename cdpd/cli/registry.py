@@ -36,6 +36,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "reload": Entry("reload", "Apply a changed configuration without a restart"),
         "tokens": Entry("tokens", "Access tokens that apps have got (OAuth): ls, revoke"),
         "destinations": Entry("destinations", "Let a destination go on from another place: reset"),
+        "alerts": Entry("alerts", "How the configuration's alerts stand: ls; try their channels: test"),
         "backup": Entry("backup", "Copy the data folder, while the daemon runs"),
     },
     "Extend it": {

@@ -27,6 +27,7 @@ _SHOWN: Final = frozenset(
         "streams",
         "pipeline",
         "destinations",
+        "alerts",
         "counters",
     ]
 )
@@ -55,6 +56,8 @@ class StatusReport:
             blocks.append("\n".join(self._pipeline(told["pipeline"])))
         if "destinations" in told:
             blocks.append("\n".join(self._destinations(told["destinations"])))
+        if told.get("alerts"):
+            blocks.append("\n".join(self._alerts(told["alerts"])))
         return "\n\n".join(block.rstrip("\n") for block in blocks) + "\n"
 
     def _daemon(self) -> Iterator[str]:
@@ -123,6 +126,20 @@ class StatusReport:
             yield line[:after] + line[after:].replace(state, self._state(state), 1)
             if one.get("problem"):
                 yield from self._wrapped(_since(one.get("failing_since")) + str(one["problem"]), "  ")
+
+    def _alerts(self, told: Mapping[str, Any]) -> Iterator[str]:
+        firing = told["firing"]
+        state = f"{len(firing)} firing" if firing else "none fires"
+        yield f"{self._bold('ALERTS')}  {paint(state, 'red' if firing else 'green', self._colours)}"
+        for one in firing:
+            about = f" of {one['about']}" if one["about"] else ""
+            now = f"; now {one['now']}" if one["now"] else ""
+            yield from self._wrapped(f"{one['alert']}{about}: {_since(one['since'])}{one['when']}{now}", "  ")
+        for one in told["unsent"]:
+            problem = f": {one['problem']}" if one["problem"] else ""
+            yield from self._wrapped(f"not delivered yet: {one['channel']}{problem}", "  ")
+        if told["problem"]:
+            yield from self._wrapped(str(told["problem"]), "  ")
 
     def _table(self, text: str) -> str:
         first, *lines = text.splitlines()

@@ -144,7 +144,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind(
             "misconfigured",
             "destination",
-            "The vendor refuses its configuration or credentials.",
+            "It has paused by itself: the vendor refuses its configuration or credentials (or, in strict order, an "
+            "event).",
             "misconfigured",
         ),
         Kind("paused", "destination", "It is paused, by hand or because it is misconfigured.", "paused"),

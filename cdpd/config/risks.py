@@ -199,7 +199,7 @@ def _readable_secrets(document: Document) -> Iterator[Fault]:
 
 
 def _plain_secret(value: Any, path: KeyPath) -> KeyPath | None:
-    """The first string under a key that sounds like a secret, in the options of hooks, destinations, metrics and alerts."""
+    """The first string under a key that sounds like a secret, in sections that may have some."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not path and key not in ("hooks", "destinations", "metrics", "alerts"):

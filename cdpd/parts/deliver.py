@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
+import anyio
+
 from cdpd import discovery
+from cdpd.alerts.alerts import Alerts
 from cdpd.config.data_folder import state_db
 from cdpd.config.load import LoadedConfig
 from cdpd.config.problem import ConfigError, Problem
@@ -15,8 +18,10 @@ from cdpd.control.contract import Calls
 from cdpd.delivery.delivery import Delivery
 from cdpd.delivery.making import DestinationError
 from cdpd.delivery.state import StateDb, StateError
+from cdpd.parts.alerts import alert_calls
 from cdpd.parts.part import Ground
 from cdpd.parts.reset import reset_calls
+from cdpd.supervise import supervise
 from cdpd.upkeep import Kept
 
 
@@ -36,6 +41,18 @@ class DeliverPart:
             metrics=ground.metrics,
             log=ground.log,
         )
+        self.alerts = Alerts(
+            ground.loaded().config,
+            state=state,
+            received=ground.streams.received,
+            discarded=ground.streams.discarded,
+            destinations=self.delivery.status,
+            catalogue=discovery,
+            data_dir=ground.loaded().data_dir,
+            clock=ground.clock,
+            metrics=ground.metrics,
+            log=ground.log,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -49,7 +66,10 @@ class DeliverPart:
 
     async def run(self) -> None:
         """Raises DestinationError where a destination cannot be made."""
-        await self.delivery.run(self._ground.loaded().config)
+        async with anyio.create_task_group() as tasks:
+            ground = self._ground
+            tasks.start_soon(supervise, "watching for alerts", self.alerts.run, ground.clock, ground.log)
+            await self.delivery.run(ground.loaded().config)
 
     async def ready(self) -> None:
         """Once every destination's cursor is committed: a new one then misses nothing that comes from here on."""
@@ -68,7 +88,8 @@ class DeliverPart:
         return []
 
     async def apply(self, loaded: LoadedConfig) -> None:
-        """It was done by `prepare`."""
+        """Of the destinations it was done by `prepare`."""
+        self.alerts.apply(loaded.config)
 
     async def undo(self) -> None:
         """Not needed: nobody can refuse after it."""
@@ -77,10 +98,11 @@ class DeliverPart:
         return []
 
     def status(self) -> dict[str, Any]:
-        return {"destinations": self.delivery.status()}
+        told = {"alerts": self.alerts.report.brief()} if self.alerts.report.alerts else {}
+        return {"destinations": self.delivery.status(), **told}
 
     def calls(self) -> Calls:
-        return reset_calls(self.delivery)
+        return {**reset_calls(self.delivery), **alert_calls(self.alerts)}
 
     def reopen(self) -> None:
         self.delivery.reopen()

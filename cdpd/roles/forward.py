@@ -14,12 +14,15 @@ from cdpd.config.roles import Role
 from cdpd.control.client import ControlClient, ControlRefused, NotRunning
 from cdpd.control.contract import Busy, Calls, CannotDo
 from cdpd.oauth.calls import LIST, REVOKE
+from cdpd.parts.alerts import LIST as LIST_ALERTS
+from cdpd.parts.alerts import TEST as TEST_ALERT
 from cdpd.parts.ingest import SOURCES
 from cdpd.parts.reset import RESET
 from cdpd.roles.process import RoleProcess
 
 ANSWERED_BY: Final[Mapping[str, Role]] = {
     **dict.fromkeys((SOURCES, DESCRIBE, TAKE, LIST, REVOKE), "ingest"),
+    **dict.fromkeys((LIST_ALERTS, TEST_ALERT), "deliver"),
     RESET: "deliver",
 }
 """Call → the role of the process that answers it."""

@@ -1,0 +1,192 @@
+"""Counting what alerts look back at: of sources in the log itself, of destinations by what delivery counts.
+
+The streams are read on from a place that is stored together with the counts: what came while nobody counted is
+counted later, nothing twice; and an alert that is new, or looks back further, has its past at once. It works as well
+where another process writes the streams. What delivery counts between the last round and a crash is missed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import anyio.to_thread
+import msgspec
+from msgspec import Struct
+
+from cdpd import metrics as names
+from cdpd.alerts.counts import Counts, What
+from cdpd.event import Position
+from cdpd.log.errors import InvalidCursor, LogError
+from cdpd.log.folder import StreamFolder
+from cdpd.log.readable import ReadableStream
+from cdpd.log.reader import Reader
+from cdpd.metrics import Family, Metrics
+
+_SLICES: Final = 100
+"""So many slices of a stream at a time; then other alerts have their turn."""
+_OF_DESTINATIONS: Final[Mapping[What, Family]] = {"delivered": names.DELIVERED, "parked": names.PARKED}
+
+
+class Place(Struct, frozen=True):
+    """How far a stream is counted."""
+
+    position: Position
+    since_ms: int
+    """From this log time on all of it is in the counts."""
+
+
+class StreamCount:
+    """Counts the lines of one stream by their source."""
+
+    def __init__(
+        self,
+        what: What,
+        stream: ReadableStream,
+        count: Callable[[Iterable[bytes]], Counter[str]],
+        place: Place | None,
+    ) -> None:
+        self.place = place
+        """How far it is; stored with the counts."""
+        self.problem: str | None = None
+        """Why it does not get on."""
+        self.through = False
+        """Whether all that there was is counted."""
+        self._what: What = what
+        self._stream = stream
+        self._count = count
+        self._reader: Reader | None = None
+
+    def close(self) -> None:
+        """Close the file that is open; where to go on is looked for anew. Not during a `step`."""
+        self.problem = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    async def step(self, counts: Counts, now_ms: int, from_ms: int) -> None:
+        """Count on, for a while. Nobody looks back further than `from_ms`; what was before is not counted."""
+        self.through = False
+        try:
+            if self._reader is None:
+                await self._begin(counts, now_ms, from_ms)
+            elif self.place is not None and self.place.since_ms < from_ms:
+                self.place = Place(self.place.position, from_ms)
+            for _ in range(_SLICES):
+                if not await anyio.to_thread.run_sync(self._slice, counts):
+                    self.through = True
+                    break
+            self.problem = None
+        except InvalidCursor:  # of another log, or removed by retention: what is counted is not true any more
+            self.close()
+            self.place = None
+        except LogError as error:
+            self.problem = str(error)
+
+    async def _begin(self, counts: Counts, now_ms: int, from_ms: int) -> None:
+        start, since_ms = await anyio.to_thread.run_sync(self._start, now_ms, from_ms)
+        place = self.place
+        if place is None or place.since_ms > max(since_ms, from_ms) or place.position.offset < start.offset:
+            counts.forget(self._what)
+            self.place = place = Place(start, max(since_ms, from_ms))
+        self._reader = self._stream.reader(place.position)
+
+    def _start(self, now_ms: int, from_ms: int) -> tuple[Position, int]:
+        """Where lines of that time begin, or a bit before; and since when the stream has all of them."""
+        folder = StreamFolder(self._stream.folder)
+        first = next(iter(folder.segments()), None)
+        if first is None:
+            return self._stream.end, now_ms
+        return folder.at_time(from_ms), first.first_ms
+
+    def _slice(self, counts: Counts) -> bool:
+        """In a thread; nobody else touches the counts meanwhile. False where there was nothing to read."""
+        assert self._reader is not None
+        assert self.place is not None
+        piece = self._reader.read()
+        if piece is None:
+            return False
+        for frame in piece.frames:
+            for source, n in self._count(frame.lines).items():
+                counts.add(self._what, source, frame.last_ms, n)
+        self.place = Place(piece.end, self.place.since_ms)
+        return True
+
+
+class Deliveries:
+    """What delivery has counted of destinations since one looked last."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._before: dict[tuple[What, str], float] = {}
+
+    def take(self, destinations: Sequence[str], counts: Counts, now_ms: int) -> None:
+        """Add it to the counts. The first look is to be at the daemon's start."""
+        for name in destinations:
+            for what, family in _OF_DESTINATIONS.items():
+                now = self._metrics.get(family, name)
+                more = int(now - self._before.get((what, name), 0.0))
+                self._before[what, name] = now
+                if more > 0:
+                    counts.add(what, name, now_ms, more)
+
+
+# -- lines → how many of each source ----------------------------------------------------------------------
+
+
+class _Outer(Struct, rename="camel"):
+    source: str = ""
+    retry_of: int | None = None
+
+
+class _Discarded(Struct):
+    code: str = ""
+    line: _Outer = msgspec.field(default_factory=_Outer)
+
+
+_SOURCE: Final = b',"source":"'
+_EVENT: Final = b',"event":'
+_RETRY: Final = b',"retryOf":'
+_HEAD: Final = 64
+"""Bytes of a line within which ingest puts the source's name."""
+_decode: Final = msgspec.json.Decoder(_Outer).decode
+_decode_discarded: Final = msgspec.json.Decoder(_Discarded).decode
+
+
+def received_by_source(lines: Iterable[bytes]) -> Counter[str]:
+    """Lines of `received`, without those that repeat an earlier one (`cdpd discarded retry`)."""
+    found: Counter[bytes] = Counter()
+    slowly: Counter[str] = Counter()
+    for line in lines:
+        at = line.find(_SOURCE, 0, _HEAD)
+        if at < 0:
+            if line:  # not as ingest writes it
+                slowly.update(_outer(line))
+        elif line.find(_RETRY, 0, max(line.find(_EVENT), 0)) < 0:
+            start = at + len(_SOURCE)
+            found[line[start : line.find(b'"', start)]] += 1
+    return slowly + Counter({name.decode(errors="replace"): n for name, n in found.items()})
+
+
+def discarded_by_source(lines: Iterable[bytes]) -> Counter[str]:
+    """Lines of `discarded`, without duplicates and without those of a repeated line."""
+    found: Counter[str] = Counter()
+    for line in lines:
+        if not line:
+            continue
+        try:
+            seen = _decode_discarded(line)
+        except msgspec.MsgspecError:
+            continue
+        if seen.code != "duplicate" and seen.line.retry_of is None:
+            found[seen.line.source] += 1
+    return found
+
+
+def _outer(line: bytes) -> list[str]:
+    try:
+        seen = _decode(line)
+    except msgspec.MsgspecError:
+        return []
+    return [seen.source] if seen.retry_of is None else []
