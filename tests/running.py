@@ -97,6 +97,11 @@ class RunningDaemon:
         return (self.folder / "daemon.log").read_text()
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and not ended from here."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
