@@ -26,9 +26,11 @@ from cdpd.delivery.jobs_table import ALL_JOBS, Job, JobState, Spec, job_of, put_
 from cdpd.delivery.jobs_working import Working
 from cdpd.delivery.making import DestinationError, Made, Maker
 from cdpd.delivery.parked import ParkedFilter
-from cdpd.delivery.replay import ReplaySpec, Selection
+from cdpd.delivery.replay import ReplayRouter, ReplaySpec, Selection
 from cdpd.delivery.replay_range import range_of
+from cdpd.delivery.replay_survey import Portion, survey
 from cdpd.delivery.retry_parked import RetrySpec, chosen
+from cdpd.delivery.route import router_of
 from cdpd.delivery.state import Change, StateDb, StateError
 from cdpd.delivery.waiting import first_of
 from cdpd.event import Position
@@ -152,12 +154,23 @@ class Jobs:
             asked_to=end,
         )
 
+    async def survey(self, destination: str, spec: ReplaySpec, at: Position) -> Portion:
+        """What a replay would do with the next portion of the archive. Raises JobError."""
+        made = self._of(destination)
+        router = ReplayRouter(router_of(made.kind, made.config), spec.selection, made.kind.name)
+        try:
+            return await survey(self._events, spec, router, at, self._clock)
+        except LogError as error:
+            raise JobError(str(error)) from error
+
     async def replay(self, destination: str, spec: ReplaySpec) -> Job:
         """Begin it, or line it up. Raises JobError, StateError."""
         self._of(destination)
         return await self._begin(destination, spec, spec.start)
 
-    async def retry_parked(self, which: ParkedFilter) -> tuple[list[Job], dict[str, int]]:
+    async def retry_parked(
+        self, which: ParkedFilter, rate: str | None = None
+    ) -> tuple[list[Job], dict[str, int]]:
         """Send parked events again: the jobs, one a destination; and what the live consumer itself sends again.
 
         The latter are those that hold their line (`ordering = "strict"`): destination → how many.
@@ -169,7 +182,8 @@ class Jobs:
                 held[name] = waiting
                 self._wake(name)
             if found is not None:
-                begun.append(await self._begin(name, found, Position(found.first, 0)))
+                spec = msgspec.structs.replace(found, rate=rate)
+                begun.append(await self._begin(name, spec, Position(found.first, 0)))
         return begun, held
 
     async def count_parked(self, which: ParkedFilter) -> dict[str, tuple[RetrySpec | None, int]]:

@@ -91,14 +91,12 @@ class Chooser:
         """Whether a line of `events` is meant. Raises msgspec.DecodeError for what is no JSON object."""
         if self._everything:
             return True
-        peek = _peek(line)
-        if self._sources is not None and _text(peek.projectId) not in self._sources:
-            return False
-        if self._types is not None and _text(peek.type) not in self._types:
-            return False
-        if self._events is None:
-            return True
-        return _text(peek.event if _text(peek.type) == "track" else peek.name) in self._events
+        source, type_, name = described(line)
+        return (
+            (self._sources is None or source in self._sources)
+            and (self._types is None or type_ in self._types)
+            and (self._events is None or name in self._events)
+        )
 
 
 class ReplayRouter:
@@ -130,6 +128,16 @@ class ReplayRouter:
         return route
 
 
+def described(line: bytes) -> tuple[str, str, str]:
+    """(source, type, name of a track, page or screen) of a line of `events`; "" where it has none.
+
+    Raises msgspec.DecodeError for what is no JSON object.
+    """
+    peek = _peek(line)
+    type_ = _text(peek.type)
+    return _text(peek.projectId), type_, _text(peek.event if type_ == "track" else peek.name)
+
+
 def received_ms(line: bytes, log_ms: int) -> int:
     """When cdpd got an event, in milliseconds since the epoch; `log_ms`: the log time of its frame."""
     try:
@@ -144,8 +152,6 @@ def _set(texts: Collection[str] | None) -> frozenset[str] | None:
     return None if texts is None else frozenset(texts)
 
 
-def _text(raw: Raw) -> str | None:
-    """A JSON string's text; None for anything else."""
-    if bytes(memoryview(raw)[:1]) != b'"':
-        return None
-    return _string(raw)
+def _text(raw: Raw) -> str:
+    """A JSON string's text; "" for anything else."""
+    return _string(raw) if bytes(memoryview(raw)[:1]) == b'"' else ""

@@ -16,13 +16,23 @@ def stored_cursors(path: Path) -> Mapping[str, DeliveryCursor]:
 
     Raises StateError where it is there and cannot be read: then nobody knows what is needed.
     """
+    return _cursors(path, "cursors", "select destination, cursor from cursors")
+
+
+def stored_replays(path: Path) -> Mapping[str, DeliveryCursor]:
+    """Replays that have not ended: id → committed cursor. Raises as `stored_cursors`."""
+    return _cursors(
+        path, "jobs", "select id, cursor from jobs where kind = 'replay' and state = 'running' order by number"
+    )
+
+
+def _cursors(path: Path, table: str, query: str) -> Mapping[str, DeliveryCursor]:
     if not path.exists():
         return {}
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as db:
-            if not db.execute("select 1 from sqlite_master where name = 'cursors'").fetchone():
+            if not db.execute("select 1 from sqlite_master where name = ?", (table,)).fetchone():
                 return {}
-            rows = db.execute("select destination, cursor from cursors").fetchall()
-        return {name: DeliveryCursor.parse(text) for name, text in rows}
+            return {name: DeliveryCursor.parse(text) for name, text in db.execute(query)}
     except (sqlite3.Error, ValueError) as error:
         raise StateError(f"{path}: the cursors cannot be read: {error}") from error
