@@ -124,6 +124,11 @@ class StatusReport:
         for line, one in zip(lines, told.values(), strict=True):
             state = str(one["state"])
             yield line[:after] + line[after:].replace(state, self._state(state), 1)
+            if one.get("paused"):
+                pause = one["paused"]
+                yield from self._wrapped(
+                    _since(pause["since"]) + (pause["reason"] or "no reason was given"), "  "
+                )
             if one.get("problem"):
                 yield from self._wrapped(_since(one.get("failing_since")) + str(one["problem"]), "  ")
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from cdpd.config.describe import options
 from cdpd.config.model import (
     DataConfig,
+    DeliveryConfig,
     HttpConfig,
     LogConfig,
     LoggingConfig,
@@ -97,6 +98,7 @@ def reference() -> str:
             "Where events go. Every destination has these options, and those that `cdpd plugins show TYPE` tells.",
         ),
         _section("destinations.NAME.batch", BatchLimits, "How much goes in one request."),
+        _section("delivery", DeliveryConfig, "What holds for every destination."),
         _section(
             "process",
             ProcessConfig,

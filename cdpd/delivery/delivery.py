@@ -21,13 +21,14 @@ from cdpd.config.plugin_options import Catalogue
 from cdpd.delivery.age import tell_if_older
 from cdpd.delivery.backoff import Random
 from cdpd.delivery.beginning import place_in
+from cdpd.delivery.by_hand import ByHand
 from cdpd.delivery.consumer import Consumer, Wiring
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.delivery.dropping import Dropper
 from cdpd.delivery.expiry import Expiry
 from cdpd.delivery.jobs import Jobs
 from cdpd.delivery.making import DestinationError, Maker
-from cdpd.delivery.paused import Paused, end_pauses, paused_by_hand, store_pauses
+from cdpd.delivery.paused import paused_by_hand
 from cdpd.delivery.rename import Renamed, rename, to_rename
 from cdpd.delivery.route import router_of
 from cdpd.delivery.running import run_slot
@@ -84,6 +85,7 @@ class Delivery:
         self._tasks: TaskGroup
         self.dropper = Dropper(state, self._is_strict, self.halted, metrics, log)
         """Of parked events."""
+        self.by_hand = ByHand(lambda: self._slots, self.halted, self.dropper, events, state, clock, log)
         self._expiry = Expiry(state, self.dropper, clock, log)
 
     async def run(self, config: Config) -> None:
@@ -111,10 +113,9 @@ class Delivery:
     async def stop(self) -> None:
         """End every consumer after the batches that it has in flight; at most GRACE seconds."""
         self._stopping = True
-        async with self._applying:
-            async with anyio.create_task_group() as both:
-                both.start_soon(self.jobs.stop)
-                both.start_soon(self._end, self._slots.values())
+        async with self._applying, anyio.create_task_group() as both:
+            both.start_soon(self.jobs.stop)
+            both.start_soon(self._end, self._slots.values())
 
     async def apply(self, config: Config) -> None:
         """Start what is new, stop what is gone, replace what changed, rename what was called otherwise; the others do
@@ -198,7 +199,8 @@ class Delivery:
         before = self._slots[name].committed.low
         if not dry_run:
             async with self.halted(name):
-                before = self._slots[name].committed.low
+                if name in self._slots:
+                    before = self._slots[name].committed.low
                 await self._state.commit(Moment(name, DeliveryCursor(position), self._clock.now_ms()))
             self._log.warning(
                 "the destination goes on from another place, as it was told to",
@@ -207,30 +209,6 @@ class Delivery:
                 now_at=position.offset,
             )
         return Reset(before.offset, max(position.offset, self._events.begin), self._events.end.offset)
-
-    async def pause(self, chosen: Iterable[str], reason: str = "") -> None:
-        """Let these rest, once the batches that they have in flight have ended (at most GRACE seconds).
-
-        Those that are paused already keep their time, and get the reason. Raises StateError.
-        """
-        before, now = paused_by_hand(self._state), self._clock.now_ms()
-        pauses = {name: Paused(before[name].at_ms if name in before else now, reason) for name in chosen}
-        await store_pauses(self._state, pauses)
-        async with self.halted(*pauses):
-            pass
-        for name in pauses:
-            self._log.warning(
-                "the destination is paused by hand; its events wait in the log", destination=name
-            )
-
-    async def resume(self, chosen: Iterable[str]) -> None:
-        """Let these go on, each exactly where it was. Raises StateError."""
-        names = list(chosen)
-        await end_pauses(self._state, names)
-        async with self.halted(*names):
-            pass
-        for name in names:
-            self._log.info("the destination goes on, as it was told to", destination=name)
 
     @asynccontextmanager
     async def halted(self, *chosen: str) -> AsyncIterator[None]:
@@ -277,6 +255,10 @@ class Delivery:
         """Destination → what `cdpd status` shows of it."""
         return {name: self._status(name, slot) for name, slot in self._slots.items()}
 
+    def listed(self) -> dict[str, dict[str, Any]]:
+        """Destination → what `cdpd destinations ls` shows of it. Raises StateError."""
+        return self.by_hand.listed(self.status())
+
     def _status(self, name: str, slot: Slot) -> dict[str, Any]:
         if slot.consumer is not None:
             return slot.consumer.status()
@@ -311,6 +293,8 @@ class Delivery:
         before = cursor.low.offset - self._events.begin if start != "beginning" else 0
         after = self._events.end.offset - max(cursor.low.offset, self._events.begin)
         log = self._log.bind(destination=name, starts_at=start, events_before=before, events_after=after)
+        if slot.made.config.was is not None:
+            log.warning("`was` names a destination of which nothing is kept: this one begins anew")
         if self._state.created and not self._ready.is_set() and before + after:
             # Either the first destination ever beside an older archive, or the cursors are lost.
             log.warning(

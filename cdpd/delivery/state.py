@@ -162,8 +162,11 @@ class StateDb:
         return [Attempt(*row) for row in self._reading.execute(query, (destination,))]
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """What a query finds: for small answers, from the thread that made this."""
-        return self._reading.execute(query, values).fetchall()
+        """What a query finds: for small answers, from the thread that made this. Raises StateError."""
+        try:
+            return self._reading.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path} cannot be read: {error}") from error
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:

@@ -19,7 +19,9 @@ from cdpd.log.segment import SUFFIX
 from cdpd.metrics import Family, Series
 
 PIPELINE_STATES: Final = ("starting", "running", "waiting", "stopped", "failed")
-DESTINATION_STATES: Final = ("starting", "running", "retrying", "paused", "waiting", "stopped", "disabled")
+DESTINATION_STATES: Final = (
+    "starting", "running", "retrying", "paused", "paused by hand", "waiting", "stopped", "disabled"
+)  # fmt: skip
 
 
 class Load(Struct, frozen=True):
@@ -92,7 +94,8 @@ def beginnings(parts: Parts) -> Iterator[tuple[Family, tuple[str, ...]]]:
     for plugin in parts.pipeline()["hooks"] if parts.pipeline is not None else ():
         yield from ((family, (plugin,)) for family in (names.HOOK_SECONDS, names.HOOK_FAILURES))
     for name in parts.destinations() if parts.destinations is not None else ():
-        yield from ((family, (name,)) for family in (names.DELIVERED, names.RETRIED, names.PARKED))
+        yield from ((family, (name,)) for family in (names.DELIVERED, names.RETRIED, names.RATE_LIMITED))
+        yield from ((names.PARKED, (name, kind)) for kind in names.PARKED_KINDS)
 
 
 def disk(data_dir: Path) -> Iterator[Series]:
