@@ -19,7 +19,11 @@ from cdpd.delivery.delivery import Delivery
 from cdpd.delivery.making import DestinationError
 from cdpd.delivery.state import StateDb, StateError
 from cdpd.parts.alerts import alert_calls
+from cdpd.parts.destinations import destination_calls
+from cdpd.parts.parked import parked_calls
+from cdpd.parts.jobs import job_calls
 from cdpd.parts.part import Ground
+from cdpd.parts.pause import pause_calls
 from cdpd.parts.reset import reset_calls
 from cdpd.supervise import supervise
 from cdpd.upkeep import Kept
@@ -102,7 +106,15 @@ class DeliverPart:
         return {"destinations": self.delivery.status(), **told}
 
     def calls(self) -> Calls:
-        return {**reset_calls(self.delivery), **alert_calls(self.alerts)}
+        delivery = self.delivery
+        return {
+            **destination_calls(delivery),
+            **reset_calls(delivery),
+            **pause_calls(delivery),
+            **parked_calls(delivery),
+            **job_calls(delivery.jobs),
+            **alert_calls(self.alerts),
+        }
 
     def reopen(self) -> None:
         self.delivery.reopen()

@@ -16,14 +16,20 @@ from cdpd.control.contract import Busy, Calls, CannotDo
 from cdpd.oauth.calls import LIST, REVOKE
 from cdpd.parts.alerts import LIST as LIST_ALERTS
 from cdpd.parts.alerts import TEST as TEST_ALERT
+from cdpd.parts.destinations import FORGET
+from cdpd.parts.destinations import LIST as DESTINATIONS
 from cdpd.parts.ingest import SOURCES
+from cdpd.parts.jobs import JOB_CALLS
+from cdpd.parts.parked import DROP
+from cdpd.parts.pause import PAUSE, RESUME
 from cdpd.parts.reset import RESET
 from cdpd.roles.process import RoleProcess
 
 ANSWERED_BY: Final[Mapping[str, Role]] = {
     **dict.fromkeys((SOURCES, DESCRIBE, TAKE, LIST, REVOKE), "ingest"),
     **dict.fromkeys((LIST_ALERTS, TEST_ALERT), "deliver"),
-    RESET: "deliver",
+    **dict.fromkeys(JOB_CALLS, "deliver"),
+    **dict.fromkeys((RESET, FORGET, PAUSE, RESUME, DROP, DESTINATIONS), "deliver"),
 }
 """Call → the role of the process that answers it."""
 
