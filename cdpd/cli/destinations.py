@@ -8,13 +8,10 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
-from cdpd.cli.exits import USAGE, CommandError
 from cdpd.cli.located import asking
 from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import plural, print_json
-from cdpd.cli.streams import PLACE_FORMS
-from cdpd.config.duration import parse_duration
-from cdpd.timestamp import format_time, parse_time
+from cdpd.cli.streams import PLACE_FORMS, told_place
 
 app = new_app("Destinations of a running daemon; `cdpd status` shows how each is.", no_args_is_help=True)
 
@@ -50,7 +47,7 @@ def reset(
     json: JsonOption = False,
 ) -> None:
     """Let a destination go on from another place in events."""
-    place = _place(start, time.time_ns() // 1_000_000)
+    place = told_place(start, time.time_ns() // 1_000_000)
     with asking(config, data_dir) as daemon:
         answer = daemon.call("POST /destinations/reset", _Reset(name, place, dry_run))
     if json:
@@ -62,16 +59,6 @@ def reset(
     print(
         f"{plural(max(end - position, 0), 'event')} from there on {'are' if end - position != 1 else 'is'} stored"
     )
-
-
-def _place(text: str, now_ms: int) -> str:
-    """What the daemon understands: now, beginning, an offset or a time. Raises CommandError."""
-    if text in ("now", "beginning") or (text.isascii() and text.isdecimal()) or parse_time(text) is not None:
-        return text
-    try:
-        return format_time(now_ms - round(parse_duration(text) * 1000))
-    except ValueError:
-        raise CommandError(f"{text!r} is no place in a stream: write {PLACE_FORMS}", USAGE) from None
 
 
 def _effect(before: int, position: int) -> str:

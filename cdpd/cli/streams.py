@@ -15,7 +15,7 @@ from cdpd.config.problem import did_you_mean
 from cdpd.event import BEGINNING, Position
 from cdpd.log.folder import StreamFolder
 from cdpd.log.reader import Frame
-from cdpd.timestamp import parse_time
+from cdpd.timestamp import format_time, parse_time
 
 PLACE_FORMS: Final = "an offset (1234), a time (2026-01-31T12:00:00Z), an age (15m, 7d), beginning or now"
 FromOption = Annotated[
@@ -79,5 +79,15 @@ def parse_place(text: str, folder: StreamFolder, now_ms: int) -> Place:
         return Place(ms=at)
     try:
         return Place(ms=now_ms - round(parse_duration(text) * 1000))
+    except ValueError:
+        raise CommandError(f"{text!r} is no place in a stream: write {PLACE_FORMS}", USAGE) from None
+
+
+def told_place(text: str, now_ms: int) -> str:
+    """A place as the daemon understands it: now, beginning, an offset or a time. Raises CommandError."""
+    if text in ("now", "beginning") or (text.isascii() and text.isdecimal()) or parse_time(text) is not None:
+        return text
+    try:
+        return format_time(now_ms - round(parse_duration(text) * 1000))
     except ValueError:
         raise CommandError(f"{text!r} is no place in a stream: write {PLACE_FORMS}", USAGE) from None
