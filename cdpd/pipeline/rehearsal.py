@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -78,7 +78,12 @@ class Rehearsal:
     """Made by `rehearsing`."""
 
     def __init__(
-        self, chains: Chains, left_out: Mapping[str, str], options: PipelineConfig, clock: Clock, steps: bool
+        self,
+        chains: Chains,
+        left_out: Mapping[str, str],
+        options: PipelineConfig,
+        clock: Clock,
+        steps: Container[str],
     ) -> None:
         self.left_out = left_out
         """Hooks that are not rehearsed → why."""
@@ -89,19 +94,22 @@ class Rehearsal:
         self._watch = Watch(clock, silent())
         self._lines = Lines()
         self._recording: dict[str, _Recording] = {}
-        self._recorded = chains
-        if steps:
-            self._recorded = self._with_recordings(chains)
+        self._recorded = Chains(
+            chains.instances,
+            {
+                name: self._with_recording(one) if name in steps else one
+                for name, one in chains.sources.items()
+            },
+        )
 
-    def _with_recordings(self, chains: Chains) -> Chains:
-        sources = {}
-        for name, chain in chains.sources.items():
-            recording = self._recording[name] = _Recording()
-            hooks = [recording.instance("")]
-            for hook in chain.hooks:
-                hooks += [hook, recording.instance(hook.name)]
-            sources[name] = Chain(chain.source, hooks)
-        return Chains(chains.instances, sources)
+    def _with_recording(self, chain: Chain) -> Chain:
+        recording = self._recording[chain.source.name] = _Recording()
+        hooks = [recording.instance("")]
+        for hook in chain.hooks:
+            hooks.append(hook)
+            if hook.prepare is not None or hook.validate is not None or hook.enrich is not None:
+                hooks.append(recording.instance(hook.name))
+        return Chain(chain.source, hooks)
 
     def hooks(self, source: str) -> list[str] | None:
         """Names of the hooks that a source's events are rehearsed with; None where there is no such source."""
@@ -218,11 +226,12 @@ def _frames(lines: Sequence[StoredLine]) -> list[Frame]:
 
 @asynccontextmanager
 async def rehearsing(
-    loaded: LoadedConfig, catalogue: Catalogue, clock: Clock, *, steps: bool = True
+    loaded: LoadedConfig, catalogue: Catalogue, clock: Clock, *, steps: Container[str] | None = None
 ) -> AsyncIterator[Rehearsal]:
     """The chains of a configuration, started for a rehearsal inside the `with`.
 
-    `steps`: whether results say what each hook changed. Raises HookError where a hook cannot be made or started.
+    `steps`: sources of which results say what each hook changed; None: all. Raises HookError where a hook cannot be
+    made or started.
     """
     with tempfile.TemporaryDirectory(prefix="cdpd-rehearsal-") as temporary:
         chains = Chains.build(
@@ -236,7 +245,8 @@ async def rehearsing(
         chains = chains.without(left_out)
         await chains.startup()
         try:
-            yield Rehearsal(chains, left_out, loaded.config.pipeline, clock, steps)
+            told = chains.sources if steps is None else steps
+            yield Rehearsal(chains, left_out, loaded.config.pipeline, clock, told)
         finally:
             await chains.shutdown()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ async def rehearsed(
     texts: Sequence[bytes],
     folder: Path,
     classes: Mapping[str, Any] | None = None,
-    steps: bool = True,
+    steps: Container[str] | None = None,
 ) -> list[Rehearsed]:
     loaded = LoadedConfig(config, CONFIG_ID, folder)
     async with rehearsing(loaded, Installation(classes), FakeClock(), steps=steps) as rehearsal:
@@ -147,7 +147,7 @@ async def test_steps_of_an_event_that_ends_are_those_before_its_end(tmp_path: Pa
 async def test_without_steps_the_outcome_is_the_same(tmp_path: Path) -> None:
     texts = [received_line(TRACK), received_line({**TRACK, "type": "trak"})]
     with_steps = await rehearsed(only("spec", "ip"), texts, tmp_path)
-    without = await rehearsed(only("spec", "ip"), texts, tmp_path, steps=False)
+    without = await rehearsed(only("spec", "ip"), texts, tmp_path, steps=())
     assert [(one.line, one.ended) for one in without] == [(one.line, one.ended) for one in with_steps]
     assert [one.steps for one in without] == [(), ()]
 
