@@ -1,0 +1,230 @@
+"""A destination made of actions: which of them an event matches, what their mappings make of it, and the requests.
+
+    class Radio(ActionDestination):
+        name = "Radio"
+
+        class Config(ActionsConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
+            api_key: Secret
+
+        actions = (PLAY,)
+        presets = (Preset("Plays", PLAY),)
+
+Source: spec/connections.md §1 (stages 18 to 21), §7, §8; spec/destinations.md §0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+import msgspec
+from msgspec import Struct
+
+from cdpd.destinations.actions.action import Action, Preset, Result
+from cdpd.destinations.actions.client import Client, Recorder
+from cdpd.destinations.actions.config import ActionsConfig, problems_of
+from cdpd.destinations.actions.memory import Memory
+from cdpd.destinations.actions.subscription import Subscription, subscriptions
+from cdpd.destinations.actions.trouble import outcome_of_error
+from cdpd.destinations.answers import Answer, Table, outcome_of
+from cdpd.destinations.contract import Batch, Destination, DestinationEnv, Problem
+from cdpd.destinations.outcome import OUTCOMES, BadEvent, Delivered, Outcome, Skipped, TryAgain
+from cdpd.destinations.steps import Entry, plan, run_steps, user_of
+from cdpd.event import Event
+
+NO_MATCH: Final = "NO_MATCHING_MAPPING"
+INVALID: Final = "PAYLOAD_VALIDATION_FAILED"
+_COMES_AGAIN: Final = frozenset(
+    ("bad_credentials", "bad_config", "rate_limited", "retry", "too_large", "resend")
+)
+_THROUGH: Final = frozenset(("delivered", "skipped"))
+_GRAVEST: Final = (
+    "bad_credentials",
+    "bad_config",
+    "rate_limited",
+    "retry",
+    "too_large",
+    "resend",
+    "bad_event",
+    "delivered",
+    "skipped",
+)
+"""Of an event that several mappings match: the first of these that any of them came to is what became of it."""
+
+
+class _Call(Struct, eq=False):
+    """What a mapping made of an event, on its way."""
+
+    place: int
+    """The event's, in the batch."""
+    subscription: Subscription
+    payload: Struct
+    entry: Entry
+
+
+class ActionDestination(Destination):
+    """Base of destinations that consist of actions."""
+
+    Config: ClassVar[type[ActionsConfig]] = ActionsConfig
+    actions: ClassVar[Sequence[Action]] = ()
+    """All that it can do."""
+    presets: ClassVar[Sequence[Preset]] = ()
+    """What it does unless the configuration says otherwise."""
+    answers: ClassVar[Table] = Table()
+    """Where its vendor's answers mean something else than usual."""
+    requests_at_once: int = 8
+    """Requests of one batch that may run side by side; each user's go one after the other."""
+
+    def __init__(self, config: Any, env: DestinationEnv) -> None:
+        super().__init__(config, env)
+        self.client = Client(env)
+        self.subscriptions = subscriptions(type(self).actions, type(self).presets, config)
+        self._memory = Memory()
+
+    @classmethod
+    def problems(cls, config: Any) -> Iterable[Problem]:
+        """What is wrong in `actions`: unknown names, missing fields, triggers and mappings that are no such."""
+        return problems_of(cls.actions, cls.presets, config)
+
+    async def call(self, method: str, url: str, **more: Any) -> Answer:
+        """Make a request: see `Client.send`, which this is, for its options.
+
+        Raises what aiohttp raises; whoever lets that through says the right thing.
+        """
+        return await self.client.send(method, url, **more)
+
+    def outcome(self, answer: Answer) -> Outcome:
+        """What an answer means for the events of its request, by this destination's table."""
+        return outcome_of(answer, self.env.clock.now_ms(), answer.request, type(self).answers)
+
+    # -- delivering ----------------------------------------------------------------------------------------
+
+    async def deliver(self, batch: Batch) -> Sequence[Outcome]:
+        told: list[dict[str, Outcome]] = []
+        calls: list[_Call] = []
+        for place, event in enumerate(batch.events):
+            told.append(self._prepare(place, event, calls))
+        if calls:
+            entries = [call.entry for call in calls]
+            outcomes = await run_steps(
+                entries,
+                plan(entries),
+                lambda places: self._perform([calls[place] for place in places]),
+                at_once=max(1, round(self.requests_at_once * batch.share)),
+                strict=self.config.ordering == "strict",
+            )
+            for call, outcome in zip(calls, outcomes, strict=True):
+                told[call.place][call.subscription.name] = outcome
+        return [self._whole(event, of) for event, of in zip(batch.events, told, strict=True)]
+
+    def preview(self, event: Event) -> object:
+        """The requests that it would make, as JSON; where a mapping comes to none, why."""
+        calls: list[_Call] = []
+        told = self._prepare(0, event, calls)
+        shown: list[object] = [_told(name, outcome) for name, outcome in told.items()]
+        recorder = Recorder()
+        transport, self.client.transport = self.client.transport, recorder
+        try:
+            for call in calls:
+                recorder.requests.clear()
+                outcomes = _at_once(self._perform([call]))
+                shown += [request.shown for request in recorder.requests]
+                if not recorder.requests:
+                    shown.append(_told(call.subscription.name, outcomes[0]))
+        finally:
+            self.client.transport = transport
+        return shown
+
+    def _prepare(self, place: int, event: Event, calls: list[_Call]) -> dict[str, Outcome]:
+        """What the event's mappings make of it: calls, and outcomes of those that come to none."""
+        decoded = msgspec.json.decode(event.line())
+        matching = [each for each in self.subscriptions if each.matches(decoded)]
+        if not matching:
+            return {"": Skipped(NO_MATCH)}
+        told: dict[str, Outcome] = {}
+        user = user_of(event, self.config.ordering)
+        sent = self._memory.sent(event)
+        for subscription in matching:
+            if subscription.name in sent:
+                told[subscription.name] = Delivered()
+                continue
+            payload, errors = subscription.payload(decoded)
+            if payload is None:
+                text = f"{INVALID}: {subscription.name}: {'; '.join(errors)}"
+                told[subscription.name] = BadEvent(text, HTTPStatus.BAD_REQUEST)
+            else:
+                entry = self._entry(subscription, payload, event, user)
+                calls.append(_Call(place, subscription, payload, entry))
+        return told
+
+    def _entry(
+        self, subscription: Subscription, payload: Struct, event: Event, user: Hashable | None
+    ) -> Entry:
+        batching = subscription.action.batching
+        if batching is None:
+            return Entry(object(), user)
+        own: Hashable = msgspec.json.encode([getattr(payload, key) for key in batching.keys])
+        key = (subscription.name, own if batching.by is None else (own, batching.by(payload)))
+        return Entry(key, user, len(event.line()), batching.max_events, batching.max_bytes)
+
+    async def _perform(self, calls: Sequence[_Call]) -> Sequence[Outcome]:
+        """One outcome a call; a failure is one too."""
+        action = calls[0].subscription.action
+        payloads = [call.payload for call in calls]
+        try:
+            if action.perform_batch is not None and (len(payloads) > 1 or action.perform is None):
+                result = await action.perform_batch(self, payloads)
+            else:
+                assert action.perform is not None
+                result = await action.perform(self, payloads[0])
+            return self._meanings(result, len(payloads))
+        except Exception as error:
+            outcome = outcome_of_error(error)
+            if outcome is None:
+                # The destination's own fault. It must not hide what became of the batch's other requests.
+                self.env.log.exception("an action failed", action=action.name)
+                outcome = TryAgain(f"the action {action.name} failed: {type(error).__name__}: {error}")
+            return [outcome] * len(payloads)
+
+    def _meanings(self, result: Result | Sequence[Result], payloads: int) -> list[Outcome]:
+        if not isinstance(result, Sequence):
+            return [self._meaning(result)] * payloads
+        if len(result) != payloads:
+            raise ValueError(f"it told {len(result)} results for {payloads} payloads")
+        return [self._meaning(each) for each in result]
+
+    def _meaning(self, result: Result) -> Outcome:
+        if result is None:
+            return Delivered()
+        if isinstance(result, Answer):
+            return self.outcome(result)
+        if not isinstance(result, OUTCOMES):
+            raise TypeError(f"it returned {result!r}: an Answer, an Outcome or None is expected")
+        return result
+
+    def _whole(self, event: Event, told: Mapping[str, Outcome]) -> Outcome:
+        """What became of an event, of all its mappings; where it comes again, those that are through do not."""
+        gravest = min(told.values(), key=lambda outcome: _GRAVEST.index(outcome.kind))
+        if gravest.kind in _COMES_AGAIN and len(told) > 1:
+            through = [name for name, outcome in told.items() if outcome.kind in _THROUGH]
+            self._memory.keep(event, through)
+        else:
+            self._memory.forget(event)
+        return gravest
+
+
+def _told(name: str, outcome: Outcome) -> dict[str, object]:
+    reason = outcome.code if isinstance(outcome, Skipped) else getattr(outcome, "reason", "")
+    return {"mapping": name, "outcome": outcome.kind, "reason": reason}
+
+
+def _at_once(performing: Coroutine[Any, Any, Sequence[Outcome]]) -> Sequence[Outcome]:
+    """Run an action to its end without a loop: with a recorder in place it has nothing to wait for."""
+    try:
+        performing.send(None)
+    except StopIteration as end:
+        outcomes: Sequence[Outcome] = end.value
+        return outcomes
+    performing.close()
+    return [TryAgain("it waits for something else than its requests: this cannot be shown")]
