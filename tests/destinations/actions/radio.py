@@ -12,9 +12,9 @@ from cdpd.destinations.actions import (
     ActionDestination,
     ActionsConfig,
     Answer,
+    BadEvent,
     Batching,
     Datetime,
-    Delivered,
     Mapped,
     PayloadValidationError,
     Preset,
@@ -62,7 +62,7 @@ class Station(Struct, kw_only=True):
 async def play(radio: Radio, songs: Sequence[Song]) -> Answer | list[Result]:
     answer = await radio.call("POST", f"{radio.config.url}/plays", json=[dict_of(song) for song in songs])
     if answer.status == 207:
-        return [None if song.title != "noise" else PLAYED_BADLY for song in songs]
+        return [PLAYED_BADLY if song.title == "noise" else None for song in songs]
     return answer
 
 
@@ -79,9 +79,8 @@ async def listen(radio: Radio, listener: Listener) -> Answer:
     if listener.user == "broken":
         raise KeyError("broken")
     token = {"X-Token": radio.config.token.reveal()}
-    return await radio.call(
-        "POST", f"{radio.config.url}/listeners", form={"data": listener.traits}, headers=token
-    )
+    url = f"{radio.config.url}/listeners"
+    return await radio.call("POST", url, form={"data": listener.traits}, headers=token)
 
 
 async def tune(radio: Radio, stations: Sequence[Station]) -> Answer:
@@ -89,35 +88,7 @@ async def tune(radio: Radio, stations: Sequence[Station]) -> Answer:
     return await radio.call("POST", f"{radio.config.url}/{stations[0].region}", json=names)
 
 
-PLAYED_BADLY for song in songs]
-    return answer
-
-
-def dict_of(song: Song) -> dict[str, Any]:
-    shown: dict[str, Any] = {"title": song.title, "quality": song.quality}
-    shown |= {} if song.listener is None else {"listener": song.listener}
-    shown |= {} if song.note is UNSET else {"note": song.note}
-    return shown | ({} if song.tracks is None else {"tracks": song.tracks})
-
-
-async def listen(radio: Radio, listener: Listener) -> Answer:
-    if listener.user == "nobody":
-        raise PayloadValidationError("user is nobody")
-    if listener.user == "broken":
-        raise KeyError("broken")
-    token = {"X-Token": radio.config.token.reveal()}
-    return await radio.call(
-        "POST", f"{radio.config.url}/listeners", form={"data": listener.traits}, headers=token
-    )
-
-
-async def tune(radio: Radio, stations: Sequence[Station]) -> None:
-    await radio.call(
-        "POST", f"{radio.config.url}/{stations[0].region}", json=[each.name for each in stations]
-    )
-
-
-PLAYED_BADLY = Delivered(207)
+PLAYED_BADLY = BadEvent("noise", 207)
 PLAY = Action(
     name="play",
     title="Play",
