@@ -6,7 +6,7 @@ of keys does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -85,17 +85,18 @@ class Line(Struct, frozen=True):
     text: str
 
 
-def difference(before: bytes | Raw, after: bytes | Raw) -> list[Line]:
-    """What differs, line by line: the changed places with what they are in.
+def difference(before: bytes | Raw, after: bytes | Raw, only: Collection[str] | None = None) -> list[Line]:
+    """What differs, line by line: the changed places with what they are in; of `only` these paths, where given.
 
     Keys that are the same are left out; so are elements of arrays, with a `…` in their place. Nothing where all is the
     same.
     """
     if not changed_paths(before, after):
         return []
+    told = _Told(only)
     if bytes(before)[:1] == bytes(after)[:1] == b"{":
-        return list(_members(_decode_object(before), _decode_object(after), 0))
-    return list(_lines("", Raw(before), Raw(after), 0))
+        return list(told.members(_decode_object(before), _decode_object(after), 0, ""))
+    return list(told.lines("", Raw(before), Raw(after), 0, ""))
 
 
 def whole(text: bytes | Raw) -> list[Line]:
@@ -116,57 +117,73 @@ def shown(lines: list[Line], colour: bool, width: int | None = None, indent: str
         yield indent + paint(text, _COLOURS[line.sign], colour)
 
 
-def _lines(name: str, before: Raw, after: Raw, depth: int) -> Iterator[Line]:
-    first, second = bytes(before)[:1], bytes(after)[:1]
-    if first == second == b"{":
-        yield Line(" ", depth, name + "{")
-        yield from _members(_decode_object(before), _decode_object(after), depth + 1)
-        yield Line(" ", depth, "}")
-    elif first == second == b"[":
-        yield Line(" ", depth, name + "[")
-        yield from _elements(_decode_array(before), _decode_array(after), depth + 1)
-        yield Line(" ", depth, "]")
-    else:
-        yield from _value("-", name, before, depth)
-        yield from _value("+", name, after, depth)
+class _Told:
+    """Walks over two texts and says what differs."""
+
+    def __init__(self, only: Collection[str] | None) -> None:
+        self._only = only
+
+    def _wanted(self, path: str) -> bool:
+        """Whether the place is one that is asked for, or in or around one."""
+        if self._only is None:
+            return True
+        return any(path == one or _inside(path, one) or _inside(one, path) for one in self._only)
+
+    def lines(self, name: str, before: Raw, after: Raw, depth: int, path: str) -> Iterator[Line]:
+        first, second = bytes(before)[:1], bytes(after)[:1]
+        if first == second == b"{":
+            yield Line(" ", depth, name + "{")
+            yield from self.members(_decode_object(before), _decode_object(after), depth + 1, path)
+            yield Line(" ", depth, "}")
+        elif first == second == b"[":
+            yield Line(" ", depth, name + "[")
+            yield from self._elements(_decode_array(before), _decode_array(after), depth + 1, f"{path}[]")
+            yield Line(" ", depth, "]")
+        else:
+            yield from _value("-", name, before, depth)
+            yield from _value("+", name, after, depth)
+
+    def members(self, old: dict[str, Raw], new: dict[str, Raw], depth: int, path: str) -> Iterator[Line]:
+        for key in [*old, *(key for key in new if key not in old)]:
+            before, after, here = old.get(key), new.get(key), _below(path, key)
+            if before == after or not self._wanted(here):
+                continue
+            if before is None and after is not None:
+                yield from _value("+", _name(key), after, depth)
+            elif before is not None and after is None:
+                yield from _value("-", _name(key), before, depth)
+            elif before is not None and after is not None and changed_paths(before, after):
+                yield from self.lines(_name(key), before, after, depth, here)
+
+    def _elements(self, old: list[Raw], new: list[Raw], depth: int, path: str) -> Iterator[Line]:
+        start, end = _same_around(old, new)
+        before, after = old[start : len(old) - end], new[start : len(new) - end]
+        if start:
+            yield Line(" ", depth, "…")
+        if len(before) == len(after):
+            skipped = False
+            for one, other in zip(before, after, strict=True):
+                if changed_paths(one, other):
+                    yield from self.lines("", one, other, depth, path)
+                    skipped = False
+                elif not skipped:
+                    yield Line(" ", depth, "…")
+                    skipped = True
+        else:
+            for one in before:
+                yield from _value("-", "", one, depth)
+            for other in after:
+                yield from _value("+", "", other, depth)
+        if end:
+            yield Line(" ", depth, "…")
 
 
-def _members(old: dict[str, Raw], new: dict[str, Raw], depth: int) -> Iterator[Line]:
-    for key in [*old, *(key for key in new if key not in old)]:
-        before, after = old.get(key), new.get(key)
-        if before is None and after is not None:
-            yield from _value("+", _name(key), after, depth)
-        elif before is not None and after is None:
-            yield from _value("-", _name(key), before, depth)
-        elif before is not None and after is not None and before != after and changed_paths(before, after):
-            yield from _lines(_name(key), before, after, depth)
+def _inside(place: str, other: str) -> bool:
+    return place.startswith((f"{other}.", f"{other}[]"))
 
 
 def _name(key: str) -> str:
     return msgspec.json.encode(key).decode() + ": "
-
-
-def _elements(old: list[Raw], new: list[Raw], depth: int) -> Iterator[Line]:
-    start, end = _same_around(old, new)
-    before, after = old[start : len(old) - end], new[start : len(new) - end]
-    if start:
-        yield Line(" ", depth, "…")
-    if len(before) == len(after):
-        skipped = False
-        for one, other in zip(before, after, strict=True):
-            if changed_paths(one, other):
-                yield from _lines("", one, other, depth)
-                skipped = False
-            elif not skipped:
-                yield Line(" ", depth, "…")
-                skipped = True
-    else:
-        for one in before:
-            yield from _value("-", "", one, depth)
-        for other in after:
-            yield from _value("+", "", other, depth)
-    if end:
-        yield Line(" ", depth, "…")
 
 
 def _same_around(old: list[Raw], new: list[Raw]) -> tuple[int, int]:

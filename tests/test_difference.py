@@ -101,3 +101,23 @@ def test_lines_fit_the_width_and_a_strangers_text_cannot_steer_the_terminal() ->
     assert lines == ['      "a": "\\x9b31mxxxxxxxxxx…']
     (coloured,) = shown(difference(b"{}", b'{"a":1}'), colour=True)
     assert coloured == '\x1b[32m+ "a": 1\x1b[0m'
+
+
+def test_only_some_of_the_changed_places_can_be_shown() -> None:
+    before = {"context": {"ip": 1, "os": 1}, "items": [{"n": 1, "m": 1}], "last": 1}
+    after = {"context": {"ip": 2, "os": 2}, "items": [{"n": 2, "m": 2}], "last": 2}
+    lines = shown(difference(text(before), text(after), ["context.ip", "items[].m"]), colour=False)
+    assert list(lines) == [
+        '  "context": {',
+        '-   "ip": 1',
+        '+   "ip": 2',
+        "  }",
+        '  "items": [',
+        "    {",
+        '-     "m": 1',
+        '+     "m": 2',
+        "    }",
+        "  ]",
+    ]
+    (line,) = difference(b"{}", text({"context": {"ip": 1}}), ["context.ip"])[:1]
+    assert line.text == '"context": {'
