@@ -16,7 +16,7 @@ from cdpd.log.stream import Stream
 
 EVERY: Final = 60.0
 """Seconds between two rounds."""
-_DEFAULT_KEEP: Final = {"received": "7d", "discarded": "30d", "events": "forever"}
+DEFAULT_KEEP: Final = {"received": "7d", "discarded": "30d", "events": "forever"}
 
 
 class Kept(Struct, frozen=True):
@@ -29,7 +29,7 @@ class Kept(Struct, frozen=True):
 def retention_of(config: LogConfig, stream: str) -> Retention:
     """How long a stream is kept: its own setting, else the default (ARCHITECTURE, The log, Upkeep)."""
     own: StreamConfig = getattr(config, stream)
-    return Retention(keep=parse_keep(own.keep or _DEFAULT_KEEP[stream]), keep_bytes=own.keep_bytes)
+    return Retention(keep=parse_keep(own.keep or DEFAULT_KEEP[stream]), keep_bytes=own.keep_bytes)
 
 
 async def upkeep(
