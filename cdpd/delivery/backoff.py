@@ -10,7 +10,9 @@ Random = Callable[[], float]
 
 LONGEST: Final = 300.0
 MISCONFIGURED_PROBE: Final = 300.0
-"""Seconds between two probes of a wrong configuration (spec/destinations.md §0.1)."""
+"""Seconds between two probes with credentials that were refused (spec/destinations.md §0.1) …"""
+LONGEST_MISCONFIGURED_PROBE: Final = 3600.0
+"""… and the most between two with a wrong setting: each time twice as long."""
 PROBE: Final = 2.0
 """A vendor that has healed is noticed within this time …"""
 LONG_DEAD: Final = 600.0
@@ -28,3 +30,14 @@ def probe_delay(away: float, random: Random) -> float:
     """Seconds before the next probe of a vendor that has been away for `away` seconds."""
     longest = PROBE if away < LONG_DEAD else LONG_DEAD_PROBE
     return longest * (0.5 + random() / 2)
+
+
+def pause_delay(kind: str, probes: int) -> float:
+    """Seconds before probe number `probes + 1` of a destination that is paused for `kind`.
+
+    Credentials may be mended at the vendor's at any time; a wrong setting is hardly mended but here, and a reload
+    tries at once.
+    """
+    if kind != "bad_config":
+        return MISCONFIGURED_PROBE
+    return min(MISCONFIGURED_PROBE * 2.0 ** min(probes, 9), LONGEST_MISCONFIGURED_PROBE)

@@ -6,7 +6,7 @@ no linger: what is there is sent, and what arrives while batches are in flight m
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -17,22 +17,23 @@ from msgspec import Struct
 
 from cdpd.clock import Clock
 from cdpd.config.duration import parse_duration
-from cdpd.delivery.backoff import MISCONFIGURED_PROBE, Random, retry_delay
+from cdpd.delivery.backoff import Random
 from cdpd.delivery.cursor import DeliveryCursor
-from cdpd.delivery.health import TRIED_WHILE_FAILING, Health
 from cdpd.delivery.keeping import Keeper, Store, Voice
-from cdpd.delivery.lanes import Group, Item, Lanes
+from cdpd.delivery.lanes import Item, Lanes
 from cdpd.delivery.mask import Mask
+from cdpd.delivery.pace import Pace
 from cdpd.delivery.reading import Bound, Feed, Intake, Routed
 from cdpd.delivery.route import Routes
-from cdpd.delivery.sending import Sent, send
-from cdpd.delivery.tally import Tally
+from cdpd.delivery.sending import Deliver, Sent, send
+from cdpd.delivery.tally import UNREADABLE, Tally
+from cdpd.delivery.turns import News, Turn, Turns
 from cdpd.delivery.verdict import Verdict, verdict
 from cdpd.delivery.waiting import first_of
 from cdpd.delivery.window import Window
 from cdpd.delivery.wording import for_log
-from cdpd.destinations.contract import BatchLimits, Destination
-from cdpd.destinations.outcome import BadEvent, Misconfigured
+from cdpd.destinations.contract import Batch, BatchLimits, Destination
+from cdpd.destinations.outcome import BadEvent, Outcome
 from cdpd.log.errors import LogError
 from cdpd.metrics import Metrics
 from cdpd.secret import secrets_in
@@ -80,12 +81,18 @@ class Consumer:
         self._log = wiring.log.bind(destination=name)
         self._mask = Mask(secrets_in(config))
         self._strict = config.ordering == "strict"
-        self._concurrency = 1 if self._strict else max(destination.concurrency, 1)
-        self._limits = batch_limits(destination)
+        concurrency = 1 if self._strict else max(destination.concurrency, 1)
+        limits = batch_limits(destination)
         self._retry_for = None if config.retry_for is None else parse_duration(config.retry_for)
         self._window = Window(cursor)
         self._lanes = Lanes()
-        self._health = Health()
+        pace = Pace(
+            concurrency,
+            events=config.max_events_per_second,
+            requests=config.max_requests_per_second,
+            now=wiring.clock.monotonic(),
+        )
+        self._turns = Turns(self._lanes, pace, limits, wiring.random)
         self.router = router
         self.intake = Intake(
             name=name,
@@ -94,14 +101,12 @@ class Consumer:
             router=router,
             window=self._window,
             lanes=self._lanes,
-            bound=Bound(
-                (self._concurrency + 4) * self._limits.max_events,
-                (self._concurrency + 1) * self._limits.max_bytes,
-            ),
+            bound=Bound((concurrency + 4) * limits.max_events, (concurrency + 1) * limits.max_bytes),
             metrics=wiring.metrics,
             bad_line=lambda item, reason: self._unreadable.append((item, reason)),
             until=until,
             routed=wiring.routed,
+            failed_filter=self._failed_filter,
         )
         self._tally = Tally(name, wiring.metrics, wiring.clock)
         self._deliver = self._tally.timed(destination.deliver)
@@ -116,8 +121,6 @@ class Consumer:
             unparks=self._strict or wiring.unparks,
         )
         self._unreadable: list[tuple[Item, str]] = []
-        self._recovering: deque[Group] = deque()
-        self._in_flight = 0
         self._stopping = False
         self._fault: LogError | None = None
         self._changed = anyio.Event()
@@ -137,14 +140,12 @@ class Consumer:
 
     def wake(self) -> None:
         """Try at once what waits for a retry or a probe."""
-        self._health.limited_until = self._health.next_probe = 0.0
-        for group in self._lanes.waiting:
-            group.due = 0.0
+        self._turns.wake()
         self._changed.set()
 
     def status(self) -> dict[str, Any]:
         """For `cdpd status`."""
-        clock, health, oldest = self._clock, self._health, self._window.oldest
+        clock, health, oldest = self._clock, self._turns.health, self._window.oldest
         now = clock.monotonic()
         position = (oldest.position if oldest else self._window.read_to).offset
         since = health.paused_since if health.paused is not None else health.failing_since
@@ -154,15 +155,19 @@ class Consumer:
             "away": "retrying",
             "limited": "retrying",
         }.get(health.state(now), "paused")
-        problem = health.last_error if health.state(now) != "well" else None
+        problem = kind = None
+        if health.state(now) != "well":
+            problem, kind = health.last_error, health.last_kind
         if self._keeper.problem is not None:
-            state, problem = "waiting", self._keeper.problem
+            state, problem, kind = "waiting", self._keeper.problem, None
         return {
             "state": state,
             "position": position,
             "lag_events": max(self._wiring.events.end.offset - position, 0),
             "lag_seconds": max(clock.now_ms() - oldest.at_ms, 0) // 1000 if oldest else 0,
-            "in_flight": self._in_flight,
+            "in_flight": self._turns.in_flight,
+            "concurrency": self._turns.pace.calls,
+            "most_concurrency": self._turns.pace.most,
             "waiting_to_retry": sum(len(group.items) for group in self._lanes.waiting),
             "delivered": self._tally.delivered,
             "parked": self._keeper.parked,
@@ -170,6 +175,7 @@ class Consumer:
             if since is None
             else format_time(clock.now_ms() - round((now - since) * 1000)),
             "problem": problem,
+            "problem_kind": kind,
             "last_error": health.last_error or None,
         }
 
@@ -226,148 +232,101 @@ class Consumer:
             if self._unreadable:
                 await self._park_unreadable()
             now = self._clock.monotonic()
-            group = None if self._stopping else self._next(now)
-            if group is not None:
-                self._in_flight += 1
-                tasks.start_soon(self._send, *group)
+            turn = None if self._stopping else self._turns.next(now)
+            if turn is not None:
+                tasks.start_soon(self._send, turn)
                 continue
             nothing_comes = self._fault is not None or self.intake.is_through
-            if not self._in_flight and (self._stopping or (nothing_comes and not self._window.events)):
+            if not self._turns.in_flight and (self._stopping or (nothing_comes and not self._window.events)):
                 break
-            wait = self._wake_in(now)
+            wait = None if self._stopping else self._turns.wake_in(now)
             if wait is None:
                 await changed.wait()
             else:
                 await first_of(changed.wait, partial(self._clock.sleep, wait))
         await self._keeper.commit_if_moved()
 
-    def _next(self, now: float) -> tuple[Group, Group | None] | None:
-        """What to send now (and for a probe: the rest of its group)."""
-        health, lanes = self._health, self._lanes
-        if self._in_flight >= self._concurrency:
-            return None
-        state = health.state(now)
-        if state == "limited":
-            return None
-        if state in ("away", "paused") and lanes.waiting and not self._in_flight and now >= health.next_probe:
-            group = lanes.waiting[0]
-            return lanes.split(group), group
-        if state == "paused":
-            return None
-        for group in lanes.waiting:
-            if group.due <= now:
-                lanes.take_again(group)
-                return group, None
-        if state == "well" or len(lanes.waiting) + self._in_flight < TRIED_WHILE_FAILING:
-            fresh = lanes.take(self._limits.max_events, self._limits.max_bytes)
-            return None if fresh is None else (fresh, None)
-        return None
-
-    def _wake_in(self, now: float) -> float | None:
-        """Seconds until time alone makes something possible; None where only a change does."""
-        if self._stopping or self._in_flight >= self._concurrency or not self._lanes.waiting:
-            return None
-        health = self._health
-        due = min(group.due for group in self._lanes.waiting)
-        match health.state(now):
-            case "limited":
-                at = health.limited_until
-            case "paused":
-                if self._in_flight:
-                    return None
-                at = health.next_probe
-            case "away":
-                at = min(due, health.next_probe) if not self._in_flight else due
-            case _:
-                at = due
-        return max(at - now, 0.001)
-
     # -- one batch -----------------------------------------------------------------------------------------
 
-    async def _send(self, group: Group, rest: Group | None) -> None:
+    async def _send(self, turn: Turn) -> None:
         try:
-            sent = await send(self._deliver, group.items, group.failures + 1, self._clock, self._mask)
+            items = turn.group.items
+            sent = await send(
+                self._paced(),
+                items,
+                turn.group.tries + 1,
+                self._clock,
+                self._mask,
+                strict=self._strict,
+                share=self._turns.pace.share,
+            )
             if sent.fault:
                 self._voice.tell("fault", "the destination itself failed", exception=sent.fault)
             if sent.too_large is not None:
-                self._limits = BatchLimits(self._limits.max_events, max(sent.too_large // 2, 1))
-            await self._settle(group, rest, sent)
+                limits = self._turns.limits
+                self._turns.limits = BatchLimits(limits.max_events, max(sent.too_large // 2, 1))
+            await self._settle(turn, sent)
         finally:
-            self._in_flight -= 1
+            self._turns.landed()
             self._changed.set()
             self._room.set()
 
-    async def _settle(self, group: Group, rest: Group | None, sent: Sent) -> None:
+    def _paced(self) -> Deliver:
+        """`deliver`, where the first call has had its turn; further ones (halves, Resend) wait for theirs."""
+        first = True
+
+        async def deliver(batch: Batch) -> Sequence[Outcome]:
+            nonlocal first
+            if not first:
+                await self._turns.pace.turn(len(batch.events), self._clock)
+            first = False
+            return await self._deliver(batch)
+
+        return deliver
+
+    async def _settle(self, turn: Turn, sent: Sent) -> None:
         now = self._clock.monotonic()
         told = verdict(
-            group.items, sent.outcomes, strict=self._strict, too_late=lambda item: self._too_late(item, now)
+            turn.group.items,
+            sent.outcomes,
+            strict=self._strict,
+            too_late=lambda item: self._too_late(item, now),
         )
-        parked = [self._keeper.event(item, outcome) for item, outcome in told.refused]
+        parked = [self._keeper.event(refused.item, refused.outcome) for refused in told.refused]
         self._window.finish(told.done)
-        self._heed(group, rest, told, now)
+        news = self._turns.heed(turn, told, now)
+        self._tell(told, news)
         await self._keeper.commit(sent.attempts, parked, told.done)
         # Only now may these users' next events go: a crash doubles no more than what is in flight.
         self._lanes.settle(told.done, told.again)
-        self._tally.settled(told, len(parked))
-        if parked:
-            reason = for_log(told.refused[0][1])
-            self._voice.tell("parked", "events were refused and parked", events=len(parked), reason=reason)
+        self._tally.settled(told)
 
-    def _heed(self, group: Group, rest: Group | None, told: Verdict, now: float) -> None:
-        """What the outcomes say of the destination, and when what is left is tried again."""
-        health, random, after = self._health, self._wiring.random, told.after
-        before, since = health.state(now), health.failing_since
-        if rest is not None and not told.again:
-            self._lanes.put_back(rest)
-        if told.wrong is not None:
-            self._pause(told.wrong, now)
-        elif told.done:
-            if health.succeeded():
-                self._recovering = deque(self._lanes.waiting)
-            if before in ("away", "paused"):
-                self._voice.well(None if since is None else round(now - since))
-            if after is not None:
-                health.limit(after, now)
-        elif told.tries:
-            health.failed(told.tries[0].reason, after, now, random)
+    def _tell(self, told: Verdict, news: News) -> None:
+        """What it says in the log."""
+        voice, wrong = self._voice, told.wrong
+        if wrong is not None:
+            if news.paused:
+                voice.news("paused")
+            voice.tell(
+                "paused",
+                "the destination is paused; it is probed now and then",
+                problem=for_log(wrong),
+                next_probe_in_seconds=round(self._turns.health.next_probe - self._clock.monotonic(), 3),
+            )
+        if news.well:
+            voice.well(None if news.away_for is None else round(news.away_for))
         if told.tries:
-            self._tally.retried()
-            self._voice.tell("retrying", "events wait and are tried again", problem=for_log(told.tries[0]))
-        if told.again:
-            self._again(group, rest, told.again, after, now)
-        if self._recovering and health.state(now) in ("well", "failing"):
-            self._wake_one(now)
-
-    def _again(
-        self, group: Group, rest: Group | None, items: list[Item], after: float | None, now: float
-    ) -> None:
-        for item in items:
-            item.failing_since = now if item.failing_since is None else item.failing_since
-        failures = group.failures + 1
-        due = now + (retry_delay(failures, self._wiring.random) if after is None else after)
-        if rest is None:
-            self._lanes.wait(items, failures, due)
-        else:
-            rest.failures, rest.due = failures, max(rest.due, due)
-            self._lanes.rejoin(items, rest)
-
-    def _pause(self, wrong: Misconfigured, now: float) -> None:
-        if self._health.pause(wrong.reason, wrong.after, now):
-            self._voice.news("paused")
-        self._voice.tell(
-            "paused",
-            "the destination is paused; it is probed now and then",
-            problem=for_log(wrong),
-            next_probe_in_seconds=MISCONFIGURED_PROBE if wrong.after is None else wrong.after,
-        )
-
-    def _wake_one(self, now: float) -> None:
-        """After an outage those who wait go one by one, each when the one before has told how it went."""
-        while self._recovering:
-            group = self._recovering.popleft()
-            if group in self._lanes.waiting:
-                group.due = now
-                return
+            voice.tell("retrying", "events wait and are tried again", problem=for_log(told.tries[0]))
+        if told.limits:
+            voice.tell(
+                "limited",
+                "the vendor asks to slow down; nothing is sent until it may be",
+                problem=for_log(told.limits[0]),
+                seconds=round(self._turns.health.limited_until - self._clock.monotonic(), 3),
+            )
+        if told.refused:
+            reason = for_log(told.refused[0].outcome)
+            voice.tell("parked", "events were refused and parked", events=len(told.refused), reason=reason)
 
     def _too_late(self, item: Item, now: float) -> bool:
         return (
@@ -376,12 +335,17 @@ class Consumer:
             and now - item.failing_since >= self._retry_for
         )
 
+    def _failed_filter(self, title: str) -> None:
+        # Not how it failed: that may quote the event. `cdpd trace` tells it.
+        text = "a filter cannot judge an event, which is therefore not sent; `cdpd filter` tries it"
+        self._voice.tell("filter", text, filter=title)
+
     async def _park_unreadable(self) -> None:
         lines, self._unreadable = self._unreadable, []
         parked = [self._keeper.event(item, BadEvent(reason)) for item, reason in lines]
         self._window.finish(item for item, _ in lines)
         await self._keeper.commit(parked=parked)
-        self._tally.parked(len(parked))
+        self._tally.parked(UNREADABLE, len(parked))
         self._voice.tell("unreadable", "lines that are no events were parked", events=len(parked))
 
 

@@ -4,7 +4,7 @@
 - failing: the last batch wholly failed; a few other batches may still try (their events may be fine).
 - away: several in a row failed. Only probes of one event go, within 2 s of each other, so that a healed vendor
   is noticed soon; the first success wakes everybody who waits, one group after the other.
-- limited: the vendor named a time (`Retry-After`): nothing goes before.
+- limited: the vendor asked to wait: nothing goes before.
 - paused: configuration or credentials are wrong, or, with strict order, an event is refused. Only probes go,
   rarely.
 Pure: times are passed in, monotonic seconds.
@@ -16,7 +16,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from cdpd.delivery.backoff import MISCONFIGURED_PROBE, Random, probe_delay
+from cdpd.delivery.backoff import Random, pause_delay, probe_delay, retry_delay
+from cdpd.destinations.outcome import Misconfigured
 
 TRIED_WHILE_FAILING: Final = 4
 """So many groups at most are tried before a success while nothing succeeds."""
@@ -32,10 +33,20 @@ class Health(Struct):
     """Failed sends in a row."""
     failing_since: float | None = None
     last_error: str = ""
+    last_kind: str = ""
+    """The class of that error: cdpd/destinations/outcome.py."""
+    well_at: float = -1.0
+    """When the newest batch that came through was sent."""
     limited_until: float = 0.0
+    limits: int = 0
+    """Rate limits in a row that named no time."""
+    limited_at: float = -1.0
+    """When the newest rate limit was heard."""
     paused: str | None = None
     """Why it is paused."""
     paused_since: float = 0.0
+    probes: int = 0
+    """Probes since then."""
     next_probe: float = 0.0
 
     def state(self, now: float) -> State:
@@ -47,34 +58,55 @@ class Health(Struct):
             return "away"
         return "failing" if self.failures else "well"
 
-    def succeeded(self) -> bool:
-        """A send came through. True where it was away or paused before: now whoever waits may try again."""
+    def succeeded(self, sent_at: float) -> bool:
+        """A send came through. True where it was away or paused before: now whoever waits may try again.
+
+        A time that the vendor named in the meantime still holds.
+        """
         recovered = self.failures >= AWAY_AFTER or self.paused is not None
         self.failures = 0
         self.failing_since = None
-        self.limited_until = 0.0
         self.paused = None
+        self.well_at = max(self.well_at, sent_at)
+        if sent_at >= self.limited_at:
+            self.limits = 0
         return recovered
 
-    def failed(self, reason: str, after: float | None, now: float, random: Random) -> None:
-        """A send failed as a whole, for now; `after`: seconds that the vendor asked for."""
+    def failed(self, reason: str, now: float, random: Random) -> None:
+        """A send failed as a whole, for now."""
         self.failures += 1
-        self.last_error = reason
+        self.noted(reason, "retry")
         if self.failing_since is None:
             self.failing_since = now
-        if after is not None:
-            self.limited_until = max(self.limited_until, now + after)
         self.next_probe = max(now + probe_delay(now - self.failing_since, random), self.limited_until)
 
-    def limit(self, after: float, now: float) -> None:
-        """The vendor took some and asked to wait with the rest."""
-        self.limited_until = max(self.limited_until, now + after)
+    def noted(self, reason: str, kind: str) -> None:
+        """The newest trouble."""
+        self.last_error, self.last_kind = reason, kind
 
-    def pause(self, reason: str, after: float | None, now: float) -> bool:
+    def limit(self, after: float | None, sent_at: float, now: float, random: Random) -> None:
+        """The vendor asked to wait so many seconds; None: as long as after a failure, longer each time in a row."""
+        if after is None:
+            if sent_at < self.limited_at:
+                return  # the batches that were in flight then are told the same once more
+            self.limits += 1
+            after = retry_delay(self.limits, random)
+        self.limited_at = now
+        self.limited_until = max(self.limited_until, now + after)
+        self.next_probe = max(self.next_probe, self.limited_until)
+
+    def pause(self, wrong: Misconfigured, now: float, *, probe: bool) -> bool:
         """True where it was not paused for that reason before."""
-        news = self.paused != reason
+        news = self.paused != wrong.reason
         if self.paused is None:
-            self.paused_since = now
-        self.paused = self.last_error = reason
-        self.next_probe = now + (MISCONFIGURED_PROBE if after is None else after)
+            self.paused_since, self.probes = now, 0
+        elif probe:
+            self.probes += 1
+        self.paused = wrong.reason
+        self.noted(wrong.reason, wrong.kind)
+        self.next_probe = now + (pause_delay(wrong.kind, self.probes) if wrong.after is None else wrong.after)
         return news
+
+    def wake(self) -> None:
+        """Nothing that was waited for holds any longer."""
+        self.limited_until = self.next_probe = 0.0

@@ -8,7 +8,7 @@ holds up nobody else. With `ordering = "strict"` all events are one user's; with
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Raw, Struct, field
 
@@ -27,6 +27,8 @@ class Item(Struct, eq=False):
     options: Raw | None = None
     failing_since: float | None = None
     """Monotonic time of its first failed try."""
+    tries: int = 0
+    """How often it was tried in vain; what met a rate limit does not count."""
 
 
 class Group(Struct, eq=False):
@@ -37,10 +39,19 @@ class Group(Struct, eq=False):
     """How often in a row they could not be delivered."""
     due: float = 0.0
     """Monotonic time before which they are not tried again."""
+    failed_at: float | None = None
+    """When they last failed as a whole."""
+    suspect: bool = False
+    """They failed while others came through: the reason may be one of them, and not the vendor."""
 
     @property
     def bytes(self) -> int:
         return sum(len(item.line) for item in self.items)
+
+    @property
+    def tries(self) -> int:
+        """How often the most unlucky of them was tried in vain."""
+        return max((item.tries for item in self.items), default=0)
 
 
 class _Released(Struct, eq=False):
@@ -126,15 +137,23 @@ class Lanes(Struct, eq=False):
         overtake the probe.
         """
         self.waiting.remove(group)
-        return Group([group.items.pop(0)], group.failures)
+        first = group.items.pop(0)
+        return Group([first], group.failures, failed_at=group.failed_at, suspect=group.suspect)
 
     def rejoin(self, items: list[Item], rest: Group) -> None:
-        """The probe failed: back to the front of its group, which goes to the end: another is probed next."""
-        rest.items[:0] = items
+        """The probe failed: another user's event is probed next, of another group where there is one.
+
+        So the probe goes to the end of its group, with whatever else of its user is in there, and the group to the
+        end of those that wait.
+        """
+        keys = {item.key for item in items if item.key is not None}
+        theirs = [item for item in rest.items if item.key in keys]
+        rest.items[:] = [item for item in rest.items if item.key not in keys] + items + theirs
         self.waiting.append(rest)
 
-    def put_back(self, rest: Group) -> None:
-        """The probe came through: what is left of its group is first to be tried."""
+    def put_back(self, rest: Group, items: Iterable[Item] = ()) -> None:
+        """The probe came through, or `items` of it only have to wait: its group is first to be tried."""
+        rest.items[:0] = items
         if rest.items:
             self.waiting.insert(0, rest)
 
@@ -143,6 +162,15 @@ class Lanes(Struct, eq=False):
         group = Group(items, failures, due)
         self.waiting.append(group)
         return group
+
+    def halves(self, items: Sequence[Item]) -> list[list[Item]]:
+        """Two groups of about as many users, each user in one of them; one where they are all one user's."""
+        users: dict[object, list[Item]] = {}
+        for item in items:
+            users.setdefault(item if item.key is None else item.key, []).append(item)
+        lists, half = list(users.values()), (len(users) + 1) // 2
+        parts = (lists[:half], lists[half:])
+        return [[item for user in part for item in user] for part in parts if part]
 
     def settle(self, finished: Iterable[Item], unfinished: Iterable[Item] = ()) -> None:
         """These are done: their users' later events may go, except of users with something in `unfinished`."""

@@ -1,11 +1,17 @@
-"""Sending a batch: one call of `deliver`, its outcomes checked, halved where it is too large, and journalled."""
+"""Sending a batch: calls of `deliver`, their outcomes checked and journalled; smaller batches where that helps.
+
+A batch that is too large is halved, and what the vendor refused only because of others in the batch goes again without
+them, at once. Neither lets a user's later event overtake an earlier one.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import anyio
+import msgspec
 from msgspec import Struct, field
 
 from cdpd.clock import Clock
@@ -16,10 +22,13 @@ from cdpd.delivery.state import Attempt
 from cdpd.destinations.answers import failure_of
 from cdpd.destinations.contract import Batch
 from cdpd.destinations.outcome import (
+    OUTCOMES,
     BadEvent,
     Delivered,
     Misconfigured,
     Outcome,
+    RateLimited,
+    Resend,
     Skipped,
     TooLarge,
     TryAgain,
@@ -28,20 +37,20 @@ from cdpd.event import Event
 from cdpd.foreign import ends_us, trace
 from cdpd.section import Section
 
-_KINDS: Final = (Delivered, Skipped, TryAgain, TooLarge, BadEvent, Misconfigured)
-_WORDS: Final = {
-    Delivered: "delivered",
-    Skipped: "skipped",
-    TryAgain: "try again",
-    TooLarge: "too large",
-    BadEvent: "bad event",
-    Misconfigured: "misconfigured",
-}
 _FIRST_PART: Final = TryAgain("an earlier part of the batch has to go first")
+_ONLY_RESEND: Final = "deliver returned Resend for every event of the batch: one has to have another outcome"
 
+_HOLDING: Final = (TryAgain, RateLimited, Misconfigured)
+"""What makes a user's later events wait …"""
+_HOLDING_ALL: Final = (*_HOLDING, BadEvent)
+"""… and with strict order everybody's."""
 
 LONGEST_CALL: Final = 600.0
 """Seconds after which a `deliver` that does not return is given up: no destination hangs for ever."""
+LONGEST_ANSWER: Final = 500
+"""Characters of a vendor's answer that the journal keeps."""
+
+Deliver = Callable[[Batch], Awaitable[Sequence[Outcome]]]
 
 
 class Sent(Struct):
@@ -56,54 +65,101 @@ class Sent(Struct):
 
 
 async def send(
-    deliver: Callable[[Batch], Awaitable[Sequence[Outcome]]],
+    deliver: Deliver,
     items: Sequence[Item],
     attempt: int,
     clock: Clock,
     mask: Mask,
+    *,
+    strict: bool = False,
+    share: float = 1.0,
 ) -> Sent:
-    """Deliver the items; one outcome each, never TooLarge. Never raises but for cancellation."""
-    sent = await _call(deliver, items, attempt, clock, mask)
-    large = [i for i, outcome in enumerate(sent.outcomes) if isinstance(outcome, TooLarge)]
-    if not large:
-        return sent
-    if len(items) == 1:
-        told = sent.outcomes[0]
-        assert isinstance(told, TooLarge)
-        sent.outcomes = [BadEvent(told.reason, told.status, told.request, told.answer)]
-        return sent
-    sent.too_large = sum(len(items[i].line) for i in large) if len(large) > 1 else None
-    half = (len(large) + 1) // 2
-    held = False
-    for part in (large[:half], large[half:]):
+    """Deliver the items; one outcome each, never TooLarge or Resend. Never raises but for cancellation.
+
+    strict: no event is sent after one that was refused either. share: as in Batch.
+    """
+    whole = Sent([_FIRST_PART] * len(items))
+    parts = deque([list(range(len(items)))])
+    while parts:
+        part = _may_go(items, whole.outcomes, parts.popleft(), strict=strict)
         if not part:
             continue
-        if held:  # a user's events may be in both halves: the second must not overtake the first
-            for i in part:
-                sent.outcomes[i] = _FIRST_PART
-            continue
-        inner = await send(deliver, [items[i] for i in part], attempt, clock, mask)
-        for i, outcome in zip(part, inner.outcomes, strict=True):
-            sent.outcomes[i] = outcome
-        sent.attempts += inner.attempts
-        sent.fault = sent.fault or inner.fault
-        if inner.too_large is not None:
-            sent.too_large = min(sent.too_large or inner.too_large, inner.too_large)
-        held = any(isinstance(outcome, TryAgain | Misconfigured) for outcome in inner.outcomes)
-    return sent
+        sent = await _call(deliver, [items[i] for i in part], attempt, share, clock, mask)
+        whole.attempts += sent.attempts
+        whole.fault = whole.fault or sent.fault
+        for i, outcome in zip(part, sent.outcomes, strict=True):
+            whole.outcomes[i] = outcome
+        parts.extendleft(reversed(_smaller(items, part, whole)))
+        held = _away(sent.outcomes)
+        if held is not None:
+            for i in (i for left in parts for i in left):
+                whole.outcomes[i] = held
+            break
+    return whole
+
+
+def _may_go(
+    items: Sequence[Item], outcomes: list[Outcome], part: Sequence[int], *, strict: bool
+) -> list[int]:
+    """Those of a part that no earlier event of the same user holds; the others get their outcome here."""
+    if len(part) == len(items):
+        return list(part)
+    holding = _HOLDING_ALL if strict else _HOLDING
+    waiting, held, go = set(part), set[bytes | None](), []
+    for i in range(part[-1] + 1):
+        key = items[i].key
+        if i not in waiting:
+            if isinstance(outcomes[i], holding):
+                held.add(key)
+        elif key is not None and key in held:
+            outcomes[i] = _FIRST_PART
+        else:
+            go.append(i)
+    return go
+
+
+def _smaller(items: Sequence[Item], part: Sequence[int], whole: Sent) -> list[list[int]]:
+    """The batches that go at once for what came back as TooLarge or Resend: each smaller than this one."""
+    outcomes = whole.outcomes
+    large = [i for i in part if isinstance(outcomes[i], TooLarge)]
+    again = [i for i in part if isinstance(outcomes[i], Resend)]
+    if again and len(again) == len(part):
+        whole.fault = whole.fault or _ONLY_RESEND
+        for i in part:
+            outcomes[i] = TryAgain(_ONLY_RESEND)
+        return []
+    if not large:
+        return [again] if again else []
+    if len(part) == 1:
+        told = outcomes[part[0]]
+        assert isinstance(told, TooLarge)
+        outcomes[part[0]] = BadEvent(told.reason, told.status, told.request, told.answer)
+        return []
+    if len(large) > 1:
+        size = sum(len(items[i].line) for i in large)
+        whole.too_large = size if whole.too_large is None else min(whole.too_large, size)
+    left = sorted(large + again)
+    half = (len(left) + 1) // 2
+    return [piece for piece in (left[:half], left[half:]) if piece]
+
+
+def _away(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """What holds the rest of a batch: the vendor takes nothing more at present. None: it goes on."""
+    for outcome in outcomes:
+        if isinstance(outcome, Misconfigured):
+            return outcome
+        if isinstance(outcome, RateLimited) and outcome.scope == "destination":
+            return outcome
+    return _FIRST_PART if all(isinstance(outcome, TryAgain) for outcome in outcomes) else None
 
 
 async def _call(
-    deliver: Callable[[Batch], Awaitable[Sequence[Outcome]]],
-    items: Sequence[Item],
-    attempt: int,
-    clock: Clock,
-    mask: Mask,
+    deliver: Deliver, items: Sequence[Item], attempt: int, share: float, clock: Clock, mask: Mask
 ) -> Sent:
     at_ms, begun = clock.now_ms(), clock.monotonic()
     try:
         with anyio.fail_after(LONGEST_CALL):
-            answer = await deliver(Batch([_event(item) for item in items], attempt))
+            answer = await deliver(Batch([_event(item) for item in items], attempt, share))
     except BaseException as error:  # a stranger's code may raise anything; nothing may get lost by it
         if ends_us(error):
             raise
@@ -131,7 +187,7 @@ def _event(item: Item) -> Event:
 def _answered(answer: Any, events: int) -> Sent:
     """What `deliver` returned, checked: a destination that miscounts must not lose an event."""
     if isinstance(answer, Sequence) and len(answer) == events:
-        if all(isinstance(outcome, _KINDS) for outcome in answer):
+        if all(isinstance(outcome, OUTCOMES) for outcome in answer):
             return Sent(list(answer))
         shown = "something that is no Outcome"
     else:
@@ -155,27 +211,26 @@ def _masked(outcome: Outcome, mask: Mask) -> Outcome:
     match outcome:
         case Delivered() | Skipped():
             return outcome
-        case TryAgain(reason, status, after):
-            return TryAgain(mask(reason), status, after)
-        case Misconfigured(reason, status, after):
-            return Misconfigured(mask(reason), status, after)
-        case BadEvent(reason, status, request, answer):
-            return BadEvent(mask(reason), status, mask(request), mask(answer))
-        case TooLarge(reason, status, request, answer):
-            return TooLarge(mask(reason), status, mask(request), mask(answer))
+        case BadEvent() | TooLarge():
+            return msgspec.structs.replace(
+                outcome,
+                reason=mask(outcome.reason),
+                request=mask(outcome.request),
+                answer=mask(outcome.answer),
+            )
+        case TryAgain() | RateLimited() | Resend() | Misconfigured():
+            return msgspec.structs.replace(outcome, reason=mask(outcome.reason), answer=mask(outcome.answer))
 
 
 def _journal(
     items: Sequence[Item], outcomes: Sequence[Outcome], attempt: int, at_ms: int, seconds: float
 ) -> list[Attempt]:
     """One row for each different outcome."""
-    alike: dict[tuple[str, int | None, str], list[Item]] = {}
+    alike: dict[tuple[str, int | None, str, str], list[Item]] = {}
     for item, outcome in zip(items, outcomes, strict=True):
-        status = None if isinstance(outcome, Skipped) else outcome.status
-        reason = "" if isinstance(outcome, Delivered) else getattr(outcome, "reason", "")
-        alike.setdefault((_WORDS[type(outcome)], status, reason), []).append(item)
+        alike.setdefault(_shown(outcome), []).append(item)
     rows = []
-    for (word, status, reason), members in alike.items():
+    for (kind, status, reason, answer), members in alike.items():
         ranges = ranges_of((item.position.offset, 0) for item in members)
         rows.append(
             Attempt(
@@ -187,9 +242,21 @@ def _journal(
                 first=ranges[0].first,
                 last=ranges[-1].end - 1,
                 offsets=",".join(f"{item.first}-{item.end}" for item in ranges),
-                outcome=word,
+                outcome=kind,
                 status=status,
                 reason=reason,
+                answer=answer,
             )
         )
     return rows
+
+
+def _shown(outcome: Outcome) -> tuple[str, int | None, str, str]:
+    """Class, status, reason and the beginning of the answer, as the journal has them."""
+    match outcome:
+        case Delivered(status):
+            return outcome.kind, status, "", ""
+        case Skipped(code):
+            return outcome.kind, None, code, ""
+        case _:
+            return outcome.kind, outcome.status, outcome.reason, outcome.answer[:LONGEST_ANSWER]

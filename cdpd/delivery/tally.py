@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
@@ -10,6 +11,9 @@ from cdpd.delivery.verdict import Verdict
 from cdpd.destinations.contract import Batch
 from cdpd.destinations.outcome import Outcome
 from cdpd.metrics import Metrics
+
+UNREADABLE: Final = "unreadable"
+"""What a line that is no event is parked for."""
 
 
 class Tally:
@@ -41,7 +45,7 @@ class Tally:
 
         return call
 
-    def settled(self, told: Verdict, parked: int) -> None:
+    def settled(self, told: Verdict) -> None:
         """A batch whose outcome is stored."""
         for code, n in told.skipped.items():
             self._metrics.add(names.SKIPPED, self._destination, code, n=n)
@@ -49,12 +53,13 @@ class Tally:
             self._metrics.add(names.DELIVERED, self._destination, n=told.delivered)
             oldest_ms = min(item.at_ms for item in told.done)
             self._age.observe(max(self._clock.now_ms() - oldest_ms, 0) / 1000)
-        self.parked(parked)
+        if told.tries or told.limits or told.slow:
+            self._metrics.add(names.RETRIED, self._destination)
+        if told.limits or told.slow:
+            self._metrics.add(names.RATE_LIMITED, self._destination)
+        for refused in told.refused:
+            self.parked(refused.kind, 1)
 
-    def retried(self) -> None:
-        """A batch that is to be tried again."""
-        self._metrics.add(names.RETRIED, self._destination)
-
-    def parked(self, events: int) -> None:
-        if events:
-            self._metrics.add(names.PARKED, self._destination, n=events)
+    def parked(self, kind: str, events: int) -> None:
+        """Events were parked for this: a class of outcomes, or UNREADABLE."""
+        self._metrics.add(names.PARKED, self._destination, kind, n=events)

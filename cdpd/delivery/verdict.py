@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct, field
 
+from cdpd.delivery.backoff import MISCONFIGURED_PROBE
 from cdpd.delivery.lanes import Item
-from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, Skipped, TooLarge, TryAgain
+from cdpd.destinations.outcome import (
+    BadEvent,
+    Delivered,
+    Kind,
+    Misconfigured,
+    Outcome,
+    RateLimited,
+    Resend,
+    Skipped,
+    TooLarge,
+    TryAgain,
+)
 
 TOO_LATE: Final = "it was tried for as long as retry_for says: "
 HELD: Final = "a refused event holds the later ones (ordering = strict): "
 """What stands before a destination's own reason."""
+
+
+class Held(Misconfigured, frozen=True, tag="held"):
+    """With strict order: an event was refused, and nothing else goes until it is taken."""
+
+    kind: ClassVar[Kind] = "bad_event"
+
+
+class Refused(Struct, frozen=True):
+    """An event to be parked."""
+
+    item: Item
+    outcome: BadEvent
+    kind: str
+    """The class that it is parked for: `bad_event`, or, where it was tried for too long, its last one."""
 
 
 class Verdict(Struct):
@@ -20,18 +47,32 @@ class Verdict(Struct):
 
     done: list[Item] = field(default_factory=list)
     again: list[Item] = field(default_factory=list)
+    tried: list[Item] = field(default_factory=list)
+    """Those of `again` for whom this was a failed attempt; a rate limit is none."""
     delivered: int = 0
+    answered: bool = False
+    """The vendor took or refused something: it is there, and knows us."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Code → how many."""
-    refused: list[tuple[Item, BadEvent]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     """To be parked; with strict order they are in `again` too, since they hold all later ones."""
     tries: list[TryAgain] = field(default_factory=list)
+    limits: list[RateLimited] = field(default_factory=list)
+    """Of the whole destination."""
+    slow: list[tuple[Item, RateLimited]] = field(default_factory=list)
+    """Of `again`: those whose user alone has to wait."""
     wrong: Misconfigured | None = None
 
     @property
     def after(self) -> float | None:
         """Seconds that the vendor asked to wait."""
-        return max((outcome.after for outcome in self.tries if outcome.after is not None), default=None)
+        told: list[TryAgain | RateLimited] = [*self.tries, *self.limits]
+        return max((outcome.after for outcome in told if outcome.after is not None), default=None)
+
+    @property
+    def too_much(self) -> bool:
+        """It was more than the vendor could do."""
+        return bool(self.limits) or any(outcome.code == "ETIMEDOUT" for outcome in self.tries)
 
 
 def verdict(
@@ -39,31 +80,55 @@ def verdict(
 ) -> Verdict:
     """too_late: an event that was tried for as long as is configured; it is parked with its last answer."""
     out = Verdict()
-    for item, told in zip(items, outcomes, strict=True):
-        outcome = told
-        if isinstance(outcome, TryAgain) and too_late(item):
-            outcome = BadEvent(TOO_LATE + outcome.reason, outcome.status)
+    for item, outcome in zip(items, outcomes, strict=True):
         match outcome:
             case Delivered():
                 out.delivered += 1
+                out.answered = True
                 out.done.append(item)
             case Skipped(code):
                 out.skipped[code] = out.skipped.get(code, 0) + 1
                 out.done.append(item)
-            case BadEvent() if strict:
-                out.refused.append((item, outcome))
-                out.again.append(item)
-                out.wrong = out.wrong or Misconfigured(HELD + outcome.reason, outcome.status)
             case BadEvent():
-                out.refused.append((item, outcome))
-                out.done.append(item)
+                # Refused without a status, a destination may not have asked the vendor at all.
+                out.answered = out.answered or outcome.status is not None
+                _refuse(out, item, outcome, outcome.kind, strict=strict)
             case Misconfigured():
                 out.again.append(item)
+                out.tried.append(item)
                 out.wrong = out.wrong or outcome
             case TryAgain():
-                out.again.append(item)
                 out.tries.append(outcome)
-            case TooLarge(reason, status):  # `send` has already made others of these
+                if too_late(item):
+                    _refuse(out, item, _given_up(outcome), outcome.kind, strict=strict)
+                else:
+                    out.again.append(item)
+                    out.tried.append(item)
+            case RateLimited():
+                if outcome.scope == "destination":
+                    out.limits.append(outcome)
+                if too_late(item):
+                    _refuse(out, item, _given_up(outcome), outcome.kind, strict=strict)
+                else:
+                    out.again.append(item)
+                    if outcome.scope == "user":
+                        out.slow.append((item, outcome))
+            case TooLarge() | Resend():  # `send` has already made others of these
+                out.tries.append(TryAgain(outcome.reason, outcome.status, answer=outcome.answer))
                 out.again.append(item)
-                out.tries.append(TryAgain(reason, status))
+                out.tried.append(item)
     return out
+
+
+def _given_up(outcome: TryAgain | RateLimited) -> BadEvent:
+    return BadEvent(TOO_LATE + outcome.reason, outcome.status, answer=outcome.answer)
+
+
+def _refuse(out: Verdict, item: Item, outcome: BadEvent, kind: str, *, strict: bool) -> None:
+    out.refused.append(Refused(item, outcome, kind))
+    if strict:
+        out.again.append(item)
+        out.tried.append(item)
+        out.wrong = out.wrong or Held(HELD + outcome.reason, outcome.status, MISCONFIGURED_PROBE)
+    else:
+        out.done.append(item)

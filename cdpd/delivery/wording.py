@@ -10,13 +10,13 @@ from http import HTTPStatus
 from typing import Final
 
 from cdpd.delivery.verdict import HELD, TOO_LATE
-from cdpd.destinations.outcome import BadEvent, Misconfigured, TryAgain
+from cdpd.destinations.outcome import BadEvent, Misconfigured, RateLimited, TryAgain
 
 _CODE: Final = re.compile(r"\(E[A-Z]+\)$")
 """An error of the network, at the end of a reason."""
 
 
-def for_log(outcome: TryAgain | BadEvent | Misconfigured) -> str:
+def for_log(outcome: TryAgain | RateLimited | BadEvent | Misconfigured) -> str:
     """`it answered 503 Service Unavailable`; where nobody answered, the reason up to its first colon."""
     ours, reason = "", outcome.reason
     for words in (HELD, TOO_LATE):

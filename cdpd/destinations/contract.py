@@ -15,14 +15,15 @@ parking, metrics, logging.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from cdpd.clock import Clock
 from cdpd.config.duration import parse_duration
+from cdpd.destinations.filter_setup import MOST_FILTERS, FilterSetup
 from cdpd.destinations.outcome import Outcome
 from cdpd.event import TYPES, Event
 
@@ -60,6 +61,12 @@ class DestinationConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only
     """Batch limits, at most the destination's own."""
     timeout: Annotated[float, Meta(gt=0)] = 10.0
     """Seconds for one request."""
+    max_events_per_second: Annotated[float, Meta(gt=0)] | None = None
+    """Most events a second, averaged; batches become as small as that needs. Default: as fast as they are taken."""
+    max_requests_per_second: Annotated[float, Meta(gt=0)] | None = None
+    """Most batches a second, evenly spread (`0.5`: one every two seconds). Default: as fast as they are taken."""
+    filters: Annotated[list[FilterSetup], Meta(max_length=MOST_FILTERS)] = field(default_factory=list)
+    """What it does not get, or not all of: conditions in FQL, and what is done to events that fit them."""
     retry_for: str | None = None
     """How long an event is tried before it is parked, e.g. `4h`, counted anew after a restart. Default: for ever."""
 
@@ -76,7 +83,10 @@ class Batch(Struct, frozen=True):
 
     events: Sequence[Event]
     attempt: int = 1
-    """1 for the first try of these events."""
+    """1 for the first try of these events; a try that met a rate limit does not count."""
+    share: float = 1.0
+    """Above 0, at most 1: how much of what it may do at once a destination shall do; less while a vendor that asked to
+    slow down, or did not answer in time, recovers. Delivery itself heeds it in the number of `deliver` calls."""
 
 
 class DestinationEnv(Struct, frozen=True):
@@ -89,6 +99,16 @@ class DestinationEnv(Struct, frozen=True):
     state_dir: Path
     clock: Clock
     log: structlog.typing.FilteringBoundLogger
+
+
+class Problem(Struct, frozen=True):
+    """Something wrong with a configuration that its types cannot tell."""
+
+    path: tuple[str | int, ...]
+    """Where, below `[destinations.NAME]`: keys, and numbers of list items."""
+    message: str
+    hint: str = ""
+    """What to do, or what was meant perhaps."""
 
 
 class Destination:
@@ -107,11 +127,17 @@ class Destination:
     """Most that goes in one `deliver`, whatever the configuration says; may be set in `__init__`."""
     concurrency: int = 1
     """How many `deliver` calls may run at once (never with events of one user, unless `ordering = "none"`); may be set
-    in `__init__`."""
+    in `__init__`. It is the most: fewer run while the vendor says that it is too much."""
 
     def __init__(self, config: Any, env: DestinationEnv) -> None:
         self.config = config
         self.env = env
+
+    @classmethod
+    def problems(cls, config: Any) -> Iterable[Problem]:
+        """What is wrong with a configuration beyond its types, for `cdpd check`. Without network or files."""
+        if config.filters and not cls.obeys_integrations:
+            yield Problem(("filters",), "an archive takes everything: it cannot have filters", "remove them")
 
     async def start(self) -> None:
         """Once, before the first batch. What may fail belongs into `deliver`, whose outcomes say what to do."""
@@ -126,9 +152,18 @@ class Destination:
         """Send the batch; one outcome an event, in the batch's order (cdpd/destinations/outcome.py).
 
         `cdpd.destinations.answers` turns an HTTP answer into an outcome. May raise: aiohttp and OS errors and
-        time-outs count as TryAgain for the whole batch (a certificate or an address that is wrong: Misconfigured);
+        time-outs count as TryAgain for the whole batch (a certificate or an address that is wrong: BadConfig);
         any other exception is a fault of the destination: TryAgain too, loudly, with its traceback in the log.
         A wrong number of outcomes is such a fault as well. Where the daemon dies before the outcomes are committed,
         the batches in flight (at most `concurrency`) come again, with the same messageIds.
         """
         raise NotImplementedError
+
+    def preview(self, event: Event) -> object:
+        """What `deliver` would send for this event alone, for `cdpd diff`: JSON types, or msgspec.Raw for JSON text.
+
+        Without network or files, on an instance that was made but never started; secrets, and what is another at every
+        try (times, signatures), as `cdpd.secret.HIDDEN`. None: nothing is sent, it would be Skipped. Default: the event
+        itself.
+        """
+        return Raw(event.line())

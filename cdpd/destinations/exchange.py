@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 MOST_READ: Final = 64 * 1024
 """Bytes of an answer that are read; the connection of a longer one is closed."""
 MOST_REDIRECTS: Final = 20
+_REDIRECTS: Final = (307, 308)
+"""Those that keep method and body …"""
+_REDIRECTS_OF_READING: Final = (301, 302, 303, 307, 308)
+"""… and those of a GET or HEAD, which has no body to lose."""
 _PORTS: Final = {"http": 80, "https": 443}
 _SECRET_PARAMETERS: Final = frozenset(
     ("api_secret", "api_key", "_k", "access_token", "token", "key", "secret")
@@ -23,15 +27,18 @@ _SECRET_PARAMETERS: Final = frozenset(
 
 
 async def send(
-    http: aiohttp.ClientSession, method: str, url: str, *, data: bytes, headers: Mapping[str, str]
+    http: aiohttp.ClientSession, method: str, url: str, *, data: bytes = b"", headers: Mapping[str, str]
 ) -> Answer:
-    """Send, and read the answer. 307 and 308 are followed with method and body, on the same host only.
+    """Send, and read the answer. 307 and 308 are followed with method and body, all redirects of GET and HEAD.
 
-    A redirect to another host is returned as it is: what goes along (credentials, people's data) was meant
-    for the configured one. Raises what aiohttp raises; `answers.failure_of` knows what that means.
+    Only on the same host, though, and 20 times at most. A redirect to another host is returned as it is: what goes
+    along (credentials, people's data) was meant for the configured one. Raises what aiohttp raises;
+    `answers.failure_of` knows what that means.
     """
-    for _ in range(MOST_REDIRECTS):
-        async with http.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+    for _ in range(1 + MOST_REDIRECTS):
+        async with http.request(
+            method, url, data=data or None, headers=headers, allow_redirects=False
+        ) as response:
             read = bytearray()
             while len(read) < MOST_READ:
                 chunk = await response.content.read(MOST_READ - len(read))
@@ -41,16 +48,17 @@ async def send(
             else:
                 response.close()
             answer = Answer(response.status, response.headers, _text(bytes(read), response.charset))
-        target = _next(url, answer)
+        target = _next(method, url, answer)
         if target is None:
             return answer
         url = target
     return answer
 
 
-def _next(url: str, answer: Answer) -> str | None:
+def _next(method: str, url: str, answer: Answer) -> str | None:
     location = answer.headers.get("Location")
-    if answer.status not in (307, 308) or not location:
+    followed = _REDIRECTS_OF_READING if method in ("GET", "HEAD") else _REDIRECTS
+    if answer.status not in followed or not location:
         return None
     target = urljoin(url, location)
     old, new = urlsplit(url), urlsplit(target)

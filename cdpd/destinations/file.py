@@ -15,9 +15,11 @@ from typing import Any, Final
 
 import anyio.to_thread
 import msgspec
+from msgspec import Raw
 
 from cdpd.destinations.contract import Batch, Destination, DestinationConfig, DestinationEnv
-from cdpd.destinations.outcome import Delivered, Misconfigured, Outcome, TryAgain
+from cdpd.destinations.outcome import BadConfig, Delivered, Outcome, TryAgain
+from cdpd.event import Event
 
 _AGAIN: Final = 5.0
 """Seconds until a path that cannot be opened is tried again."""
@@ -55,6 +57,9 @@ class File(Destination):
         outcome = await anyio.to_thread.run_sync(self._append, lines)
         return [outcome] * len(batch.events)
 
+    def preview(self, event: Event) -> object:
+        return {"path": str(self._path), "line": Raw(event.line())}
+
     def _append(self, lines: bytes) -> Outcome:
         if self._reopen:
             self._reopen = False
@@ -63,7 +68,7 @@ class File(Destination):
             try:
                 self._fd = self._open()
             except OSError as error:
-                return Misconfigured(_what_to_do(self._path, error), after=_AGAIN)
+                return BadConfig(_what_to_do(self._path, error), after=_AGAIN)
         begin = os.fstat(self._fd).st_size
         try:
             written = 0

@@ -13,20 +13,28 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta, Raw, field
 
-from cdpd.destinations.answers import Answer, failure_of, outcome_of
+from cdpd.destinations.answers import Rule, Table, failure_of, outcome_of
 from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.exchange import send, shown_request, shown_url
-from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, TryAgain
+from cdpd.destinations.outcome import (
+    BadEvent,
+    Delivered,
+    Misconfigured,
+    Outcome,
+    RateLimited,
+    TryAgain,
+)
 from cdpd.event import Event
-from cdpd.secret import Secret
+from cdpd.secret import HIDDEN, Secret
 
 _OURS: Final = frozenset(("host", "content-length", "transfer-encoding", "connection", "content-encoding"))
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _GZIP_FROM: Final = 2048
 """Smaller bodies are not worth compressing."""
+_ANSWERS: Final = Table({410: Rule("bad_config", "the receiver asks to stop sending")})
 _HELD: Final = TryAgain("an earlier event has to go first")
 
 
@@ -61,7 +69,8 @@ class Webhook(Destination):
         gzip: bool = False
         """Compress bodies of 2 KiB and more; the receiver has to know `Content-Encoding: gzip`."""
         concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
-        """With `mode = "single"`: requests at once within a batch; each user's events still go one after the other."""
+        """With `mode = "single"`: requests at once within a batch, fewer while the receiver says that it is too much;
+        each user's events still go one after the other."""
 
         def __post_init__(self) -> None:
             super(type(self), self).__post_init__()
@@ -103,20 +112,21 @@ class Webhook(Destination):
         Where the receiver is away, or refuses everybody, the rest of the batch is not tried.
         """
         outcomes: list[Outcome] = [_HELD] * len(batch.events)
-        running = anyio.CapacityLimiter(self.config.concurrency)
+        at_once = max(1, round(self.config.concurrency * batch.share))
+        running = anyio.CapacityLimiter(at_once)
         misses = 0  # in a row
 
         async def one_user(places: list[int]) -> None:
             nonlocal misses
             for place in places:
                 async with running:
-                    if misses >= self.config.concurrency:
+                    if misses >= at_once:
                         return
                     outcomes[place] = outcome = await self._send_event(batch.events[place], batch.attempt)
-                if isinstance(outcome, Misconfigured) or (
+                if isinstance(outcome, Misconfigured | RateLimited) or (
                     isinstance(outcome, TryAgain) and outcome.after is not None
                 ):
-                    misses = self.config.concurrency
+                    misses = at_once
                 else:
                     misses = misses + 1 if isinstance(outcome, TryAgain) else 0
                 if not _may_go_on(outcome, self.config.ordering):
@@ -154,15 +164,26 @@ class Webhook(Destination):
             headers["Content-Encoding"] = "gzip"
         url, method = self.config.url, self.config.method
         answer = await send(self.env.http, method, url, data=sent, headers=headers)
-        return self._meaning(answer, body)
-
-    def _meaning(self, answer: Answer, body: bytes) -> Outcome:
         if 200 <= answer.status < 300:
             return Delivered(answer.status)
-        if answer.status == 410:
-            where = shown_url(self.config.url)
-            return Misconfigured(f"{where} answered 410 Gone: the receiver asks to stop sending", 410)
-        return outcome_of(answer, self.env.clock.now_ms(), self._shown(body))
+        return outcome_of(answer, self.env.clock.now_ms(), self._shown(body), _ANSWERS)
+
+    def preview(self, event: Event) -> object:
+        config = self.config
+        headers = {name: HIDDEN if name in config.headers else value for name, value in self._headers.items()}
+        if config.mode == "single":
+            headers["X-Cdpd-Message-Id"] = event.message_id
+        if config.signing_secret and config.signature != "sha1":
+            headers |= {"X-Timestamp": HIDDEN, "X-Signature-256": HIDDEN}
+        if config.signing_secret and config.signature != "sha256":
+            headers["X-Signature"] = HIDDEN
+        body = Raw(event.line())
+        return {
+            "method": config.method,
+            "url": shown_url(config.url),
+            "headers": headers,
+            "body": [body] if config.mode == "batch" else body,
+        }
 
     def _shown(self, body: bytes) -> str:
         return shown_request(self.config.method, self.config.url, self._headers, body)

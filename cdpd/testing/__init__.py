@@ -9,7 +9,7 @@
         async with running_vendor() as vendor, running_destination(Chat, {"url": vendor.url}) as chat:
             vendor.replies(Reply(429, {"Retry-After": "7"}))
             (outcome,) = await chat.deliver({"event": "Signed Up", "userId": "u1"})
-        assert isinstance(outcome, TryAgain)
+        assert isinstance(outcome, RateLimited)
         assert outcome.after == 7
 
 Hooks run through the chain's own code and destinations through delivery's own sending, so what passes here passes

@@ -89,6 +89,7 @@ class Rig:
         self.random: Callable[[], float] = lambda: 0.5
         self.sources = ["website"]
         self.appended = 0
+        self._committing = 0
 
     def scripted(self, behave: Callable[[Batch], Any] | None = None, **attributes: Any) -> type[Scripted]:
         """Install a destination `scripted` that takes everything, or does as `behave` says."""
@@ -120,6 +121,7 @@ class Rig:
         """The log and the state, without consumers."""
         self.folder.mkdir(exist_ok=True)
         self.state = StateDb(self.folder / "state.db")
+        self._count_commits()
         try:
             floor = max((position.offset for position in self.state.cursors().values()), default=0)
             async with open_stream(
@@ -143,6 +145,18 @@ class Rig:
                 yield self
         finally:
             self.state.close()
+
+    def _count_commits(self) -> None:
+        commit = self.state.commit
+
+        async def counted(*moment: Any) -> None:
+            self._committing += 1
+            try:
+                await commit(*moment)
+            finally:
+                self._committing -= 1
+
+        self.state.commit = counted  # type: ignore[method-assign]
 
     @asynccontextmanager
     async def running(self, **destinations: Mapping[str, Any]) -> AsyncIterator[Rig]:
@@ -219,13 +233,22 @@ class Rig:
 
         Something that hangs is not waited for.
         """
-        quiet = 0
-        for _ in range(300):
+        quiet = looks = 0
+        while looks < 300:
             await asyncio.sleep(0.001)
-            busy = any(status.get("in_flight") for status in self.delivery.status().values())
+            if self._committing:  # a disk always comes back
+                quiet = 0
+                continue
+            looks += 1
+            busy = any(status.get("in_flight") for status in self.delivery.status().values()) or self._reads()
             quiet = 0 if busy else quiet + 1
             if quiet == 4:  # between two batches nothing is in flight either
                 return
+
+    def _reads(self) -> bool:
+        """Whether a consumer is about to read on."""
+        running = [slot.consumer for slot in self.delivery._slots.values() if slot.consumer is not None]
+        return any(consumer.intake.has_room and not consumer.intake.at_end for consumer in running)
 
     def low(self, name: str = "d") -> int:
         """The stored cursor's low-water mark."""

@@ -52,4 +52,4 @@ async def test_every_outcome_is_counted(tmp_path: Path) -> None:
         await rig.until(lambda: rig.low() == 4)
     assert rig.metrics.get(names.DELIVERED, "d") == 2
     assert rig.metrics.get(names.SKIPPED, "d", "FILTERED") == 1
-    assert rig.metrics.get(names.PARKED, "d") == 1
+    assert rig.metrics.get(names.PARKED, "d", "bad_event") == 1

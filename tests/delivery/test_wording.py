@@ -7,7 +7,7 @@ import pytest
 from cdpd.delivery.verdict import HELD, TOO_LATE
 from cdpd.delivery.wording import for_log
 from cdpd.destinations.answers import Answer, outcome_of
-from cdpd.destinations.outcome import BadEvent, Misconfigured, TryAgain
+from cdpd.destinations.outcome import BadEvent, Misconfigured, RateLimited, TryAgain
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_status_a_code_or_the_first_words(outcome: TryAgain | BadEvent | Misco
 @pytest.mark.parametrize("status", [400, 401, 402, 404, 422, 429, 500, 501, 503])
 def test_an_answer_that_quotes_the_event_is_told_without_it(status: int) -> None:
     outcome = outcome_of(Answer(status, {}, 'bad request: {"email": "jane@example.com"}'), 0)
-    assert isinstance(outcome, TryAgain | BadEvent | Misconfigured)
+    assert isinstance(outcome, TryAgain | RateLimited | BadEvent | Misconfigured)
     assert "jane" in outcome.reason, "people with the status see it"
     assert for_log(outcome).startswith(f"it answered {status}")
     assert "jane" not in for_log(outcome)

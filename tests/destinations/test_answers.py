@@ -12,17 +12,27 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from cdpd.destinations.answers import Answer, failure_of, outcome_of, retry_after
 from cdpd.destinations.exchange import MOST_READ, send, shown_request, shown_url
-from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, TooLarge, TryAgain
+from cdpd.destinations.outcome import (
+    BadConfig,
+    BadCredentials,
+    BadEvent,
+    Delivered,
+    RateLimited,
+    TooLarge,
+    TryAgain,
+)
 from tests.delivery.vendor import RESET, Reply, vendor
 
 UNTRUSTED = ssl.SSLCertVerificationError(1, "self-signed")
 NOW_MS = 1_700_000_000_000
 TABLE: dict[type, list[int]] = {
     Delivered: [200, 201, 202, 204, 299],
-    Misconfigured: [300, 301, 302, 303, 304, 307, 308, 401, 402, 403, 501],
+    BadCredentials: [401, 403],
+    BadConfig: [300, 301, 302, 303, 304, 307, 308, 402, 501],
     BadEvent: [400, 404, 405, 406, 409, 410, 411, 412, 414, 415, 416, 418, 422, 424, 426, 431, 451, 499],
     TooLarge: [413],
-    TryAgain: [408, 423, 425, 429, 500, 502, 503, 504, 505, 506, 507, 508, 510, 511, 520, 525, 530, 598, 599],
+    RateLimited: [429],
+    TryAgain: [408, 423, 425, 500, 502, 503, 504, 505, 506, 507, 508, 510, 511, 520, 525, 530, 598, 599],
 }
 
 
@@ -65,7 +75,7 @@ def test_each_status_has_its_outcome(kind: type, status: int) -> None:
 def test_how_long_the_vendor_asks_to_wait(headers: dict[str, str], wait: float | None) -> None:
     assert retry_after(headers, NOW_MS) == pytest.approx(wait)
     outcome = outcome_of(Answer(429, headers), NOW_MS)
-    assert isinstance(outcome, TryAgain)
+    assert isinstance(outcome, RateLimited)
     assert outcome.after == pytest.approx(wait)
 
 
@@ -85,8 +95,8 @@ def key(host: str = "vendor.example") -> ConnectionKey:
         (ConnectionResetError(104, "Connection reset by peer"), TryAgain, "ECONNRESET"),
         (aiohttp.ClientPayloadError("cut"), TryAgain, "cut"),
         (aiohttp.ClientConnectorSSLError(key(), ssl.SSLError(1, "handshake")), TryAgain, "handshake"),
-        (aiohttp.ClientConnectorCertificateError(key(), UNTRUSTED), Misconfigured, "certificate"),
-        (aiohttp.InvalidURL("nope"), Misconfigured, "nope"),
+        (aiohttp.ClientConnectorCertificateError(key(), UNTRUSTED), BadConfig, "certificate"),
+        (aiohttp.InvalidURL("nope"), BadConfig, "nope"),
     ],
 )  # fmt: skip
 def test_a_request_without_an_answer_has_its_outcome_too(error: Exception, kind: type, word: str) -> None:
@@ -137,7 +147,7 @@ async def test_no_redirect_leads_to_another_host_or_changes_the_method() -> None
         outcome = outcome_of(first, NOW_MS)
     assert (first.status, second.status) == (307, 302)
     assert other.requests == []
-    assert isinstance(outcome, Misconfigured)
+    assert isinstance(outcome, BadConfig)
     assert other.url in outcome.reason
 
 
@@ -146,7 +156,7 @@ async def test_a_redirect_loop_ends() -> None:
         it.otherwise = Reply(308, {"Location": "/events"})
         answer = await exchanged(it.url)
     assert answer.status == 308
-    assert len(it.requests) == 20
+    assert len(it.requests) == 21, "the first, and twenty hops"
 
 
 async def test_of_a_huge_answer_only_the_beginning_is_read() -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from cdpd.config.decode import decode
-from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, TooLarge, TryAgain
+from cdpd.destinations.outcome import BadConfig, BadCredentials, BadEvent, Delivered, TooLarge, TryAgain
 from cdpd.destinations.webhook import Webhook
 from cdpd.event import Event
 from tests.delivery.vendor import Reply, vendor
@@ -105,7 +105,7 @@ async def test_a_batch_that_is_refused_is_kept_event_by_event(make: Make) -> Non
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(410, Misconfigured), (413, TooLarge), (403, Misconfigured), (404, BadEvent)]
+    ("status", "kind"), [(410, BadConfig), (413, TooLarge), (403, BadCredentials), (404, BadEvent)]
 )
 async def test_what_its_answers_mean(make: Make, status: int, kind: type) -> None:
     async with vendor() as it:

@@ -63,7 +63,7 @@ async def test_counters_of_what_is_configured_begin_at_0(tmp_path: Path) -> None
     found = await samples(page)
     assert found["cdpd_received_events_total", ("website",)] == 0
     assert found["cdpd_hook_failures_total", ("spec",)] == 0
-    assert found["cdpd_parked_events_total", ("crm",)] == 0
+    assert found["cdpd_parked_events_total", ("crm", "bad_event")] == 0
     assert found["cdpd_delivered_events_total", ("crm",)] == 5
 
 

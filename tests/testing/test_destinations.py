@@ -13,7 +13,15 @@ from cdpd.config.problem import ConfigError
 from cdpd.destinations.answers import outcome_of
 from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationConfig
 from cdpd.destinations.exchange import send
-from cdpd.destinations.outcome import BadEvent, Delivered, Misconfigured, Outcome, Skipped, TryAgain
+from cdpd.destinations.outcome import (
+    BadCredentials,
+    BadEvent,
+    Delivered,
+    Outcome,
+    RateLimited,
+    Skipped,
+    TryAgain,
+)
 from cdpd.secret import HIDDEN, Secret
 from cdpd.testing import HANG, RESET, FakeClock, Reply, running_destination, running_vendor
 
@@ -95,10 +103,10 @@ async def test_events_that_would_not_get_here_are_skipped() -> None:
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (Reply(429, {"Retry-After": "7"}), TryAgain),
+        (Reply(429, {"Retry-After": "7"}), RateLimited),
         (Reply(503), TryAgain),
         (RESET, TryAgain),
-        (Reply(401), Misconfigured),
+        (Reply(401), BadCredentials),
         (Reply(422, body=b'{"error": "no plan"}'), BadEvent),
         (Reply(413), BadEvent),
     ],
@@ -109,7 +117,7 @@ async def test_answers_become_outcomes(reply: Reply, kind: type[Outcome]) -> Non
         vendor.replies(reply)
         (outcome,) = await crm.deliver({})
     assert isinstance(outcome, kind)
-    if isinstance(outcome, TryAgain) and outcome.status == 429:
+    if isinstance(outcome, RateLimited):
         assert outcome.after == 7
 
 
@@ -127,7 +135,7 @@ async def test_a_vendor_that_does_not_answer_is_a_time_out() -> None:
     ):
         vendor.replies(HANG)
         (outcome,) = await crm.deliver({})
-    assert outcome == TryAgain("no answer in time (ETIMEDOUT)")
+    assert outcome == TryAgain("no answer in time (ETIMEDOUT)", code="ETIMEDOUT")
 
 
 async def test_a_secret_in_an_outcome_is_masked() -> None:

@@ -11,7 +11,7 @@ import pytest
 from cdpd.destinations.answers import outcome_of
 from cdpd.destinations.contract import Batch, Destination, DestinationConfig
 from cdpd.destinations.exchange import send
-from cdpd.destinations.outcome import Delivered, Misconfigured, Outcome, TryAgain
+from cdpd.destinations.outcome import Delivered, Misconfigured, Outcome, RateLimited, TryAgain
 from cdpd.testing import (
     CUT,
     REDIRECT_LOOP,
@@ -93,10 +93,10 @@ async def test_a_connection_that_is_closed_unannounced_takes_nothing_twice() -> 
 async def test_it_asks_to_wait_in_both_forms() -> None:
     async with running_vendor() as vendor:
         outcomes = await outcomes_of(vendor, retry_after(7), retry_after_date(time.time() + 100, 503))
-    assert [outcome.status for outcome in outcomes if isinstance(outcome, TryAgain)] == [429, 503]
-    assert isinstance(outcomes[0], TryAgain)
+    assert [outcome.status for outcome in outcomes if isinstance(outcome, RateLimited)] == [429, 503]
+    assert isinstance(outcomes[0], RateLimited)
     assert outcomes[0].after == 7
-    assert isinstance(outcomes[1], TryAgain)
+    assert isinstance(outcomes[1], RateLimited)
     assert outcomes[1].after
 
 
@@ -106,5 +106,5 @@ async def test_a_redirect_loop_ends() -> None:
         async with running_destination(Poster, {"url": vendor.url}) as poster:
             (outcome,) = await poster.deliver({})
         assert isinstance(outcome, Misconfigured)
-        assert len(vendor.requests) == 20
+        assert len(vendor.requests) == 21
         assert vendor.took == []
