@@ -227,7 +227,9 @@ class Working:
                 self.consumer = None
 
     def _router(self, made: Made) -> Routes:
-        inner = router_of(made.kind, made.config, self._known)
+        # What is parked has passed the filters when it was first read.
+        replay = isinstance(self.job.spec, ReplaySpec)
+        inner = router_of(made.kind, made.config, self._known, filtered=replay)
         if isinstance(self.job.spec, ReplaySpec):
             return ReplayRouter(inner, self.job.spec.selection, made.kind.name)
         return RetryRouter(inner)

@@ -19,7 +19,7 @@ _COMMIT_AGAIN: Final = 1.0
 """Seconds until a commit that failed is tried again."""
 _QUIET: Final = 60.0
 """Seconds in which the same kind of trouble is told once."""
-_ERRORS: Final = frozenset(("fault", "paused", "state"))
+_ERRORS: Final = frozenset(("filter", "fault", "paused", "state"))
 
 
 class Voice:

@@ -79,8 +79,10 @@ class Intake:
         bad_line: Callable[[Item, str], None],
         until: int | None = None,
         routed: Routed | None = None,
+        failed_filter: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`until`: the offset before which reading ends for good."""
+        """`until`: the offset before which reading ends for good. `failed_filter`: told the title of a filter that
+        could not judge an event; the event is not sent."""
         self.counts_unknown = False
         """One consumer counts unknown integrations for all."""
         self._name = name
@@ -93,6 +95,7 @@ class Intake:
         self._metrics = metrics
         self._bad_line = bad_line
         self._until = until
+        self._failed_filter = failed_filter
         self._routed = routed
 
     @property
@@ -159,6 +162,8 @@ class Intake:
                     self._window.add(item)
                     self._lanes.add(item)
                 elif route.skip:
+                    if route.problem:
+                        self._failed_filter(route.by)
                     skipped[route.skip] = skipped.get(route.skip, 0) + 1
         end = piece.end
         if self._until is not None and end.offset > self._until:

@@ -124,7 +124,8 @@ class ReplayRouter:
         route = self._inner.route(changed)
         if route.skip == NOT_CONNECTED:
             route.skip = SOURCE_NOT_CONNECTED
-        route.line = changed
+        if route.line is None:
+            route.line = changed
         return route
 
 

@@ -1,16 +1,18 @@
 """Routing: from a line of `events`, does it go to this destination, and in whose lane?
 
-Stages 10 to 15 of spec/connections.md §1: source connected, `integrations`, supported call.
+Stages 10 to 16 of spec/connections.md §1: source connected, `integrations`, supported call, filters.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Sequence
 from typing import Final, Literal, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
 
+from cdpd.delivery.filters import Filters
 from cdpd.delivery.integrations import Decision, decide, unknown_names
 from cdpd.destinations.contract import Destination, DestinationConfig
 
@@ -45,6 +47,10 @@ class Route(Struct):
     """Names in `integrations` that nothing configured has."""
     line: bytes | None = None
     """What is sent instead of the line itself."""
+    by: str = ""
+    """The title of the filter that kept it back."""
+    problem: str = ""
+    """Where that filter could not judge it: why."""
 
 
 class NotAnEvent(ValueError):
@@ -76,7 +82,9 @@ class Router:
         obeys_integrations: bool,
         ordering: Literal["user", "strict", "none"],
         known: Collection[str],
+        filters: Filters | None = None,
     ) -> None:
+        self._filters = filters or None
         self._name = name
         self._sources = None if sources is None else {_json(source) for source in sources}
         self._supports = {_json(kind) for kind in supports}
@@ -104,7 +112,18 @@ class Router:
             return Route(BY_INTEGRATIONS, unknown=unknown)
         if bytes(peek.type) not in self._supports:
             return Route(UNSUPPORTED, unknown=unknown)
-        return Route(None, self._lane(peek), decision.options, unknown)
+        route = Route(None, self._lane(peek), decision.options, unknown)
+        return route if self._filters is None else self._filtered(self._filters, line, route)
+
+    @staticmethod
+    def _filtered(filters: Filters, line: bytes, route: Route) -> Route:
+        """Stage 16: the destination's filters."""
+        found = filters.apply(line)
+        if found.skip is not None:
+            return Route(found.skip, unknown=route.unknown, by=found.by, problem=found.problem)
+        if found.line is not line:
+            route.line = found.line
+        return route
 
     def _decide(self, text: bytes) -> tuple[Decision, int]:
         # Few different texts make up nearly all traffic: an SDK sends the same object with every event.
@@ -133,8 +152,10 @@ class Router:
         return None
 
 
-def router_of(kind: type[Destination], config: DestinationConfig, known: Collection[str] = ()) -> Router:
-    """The rules of a destination with this configuration."""
+def router_of(
+    kind: type[Destination], config: DestinationConfig, known: Collection[str] = (), *, filtered: bool = True
+) -> Router:
+    """The rules of a destination with this configuration; `filtered`: its filters too."""
     return Router(
         name=kind.name,
         sources=config.sources,
@@ -143,6 +164,7 @@ def router_of(kind: type[Destination], config: DestinationConfig, known: Collect
         obeys_integrations=kind.obeys_integrations,
         ordering=config.ordering,
         known=known,
+        filters=Filters(config.filters, random.random) if filtered else None,
     )
 
 

@@ -174,7 +174,8 @@ class _Fate:
         if isinstance(made, str):
             return None, made
         try:
-            skip = router_of(made.kind, made.config).route(self._line.text).skip
+            route = router_of(made.kind, made.config).route(self._line.text)
+            skip = route.skip
         except NotAnEvent as error:
             return None, f"the line is no event: {error}"
         if skip is None:
@@ -183,6 +184,8 @@ class _Fate:
             connected = ", ".join(made.config.sources or ()) or "none"
             return skip, f"it takes events of: {connected}"
         words = _RULES.get(skip, "")
+        if route.by:
+            words = f"filter “{route.by}”" + (f" failed: {route.problem}" if route.problem else "")
         return skip, f"today's rules would keep it from there: {words or skip}" if self._tried else words
 
     def _held(self) -> str:
