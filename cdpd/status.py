@@ -32,6 +32,7 @@ def daemon_status(
         **told,
         "data_dir": str(loaded.data_dir.resolve()),
         "configuration": [str(file) for file in loaded.files] or "none: development defaults",
+        "configuration_id": f"{loaded.config_id:016x}",
         "streams": {
             stream.name: {
                 "begin": stream.begin,

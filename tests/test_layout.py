@@ -53,7 +53,10 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "control": (*PLAIN, "log", "mapping", "config"),
     "bring": (*PLAIN, "log", "config", "ingest", "control"),
     "archive": ("event", "log", "config"),
-    "trace": (*PLAIN, "log", "config", "discovery", "destinations", "delivery", "pipeline"),
+    "difference": ("section", "terminal"),
+    "compare": (*PLAIN, "log", "config", "pipeline", "delivery", "destinations", "difference", "lines"),
+    "alerts": (*PLAIN, "log", "config", "destinations", "delivery", "disk"),
+    "trace": (*PLAIN, "log", "config", "delivery", "pipeline", "difference", "lines", "upkeep"),
     # Built-in plugins get what those of third parties get: the contracts, the event, and reading the log.
     "plugins": ("event", "clock", "log.reader"),
     "hookspecs": ("event", "plugins"),

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from cdpd.destinations.contract import Batch, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.outcome import Delivered, Outcome
+from cdpd.event import Event
 from cdpd.lines import look_into, pretty
 from cdpd.terminal import coloured
 
@@ -38,6 +39,9 @@ class Console(Destination):
         # A terminal that is stopped (Ctrl-S) blocks whoever writes to it: never the loop.
         await anyio.to_thread.run_sync(self._write, text, abandon_on_cancel=True)
         return [_DONE] * len(batch.events)
+
+    def preview(self, event: Event) -> object:
+        return pretty(look_into("events", event.line()), colour=False)
 
     def _write(self, text: str) -> None:
         try:

@@ -1,0 +1,1 @@
+"""What another configuration would change: stored traffic through both, compared (`cdpd diff`)."""
