@@ -95,7 +95,7 @@ def forget(
     told += [f"{plural(answer['parked'], 'parked event')}"] if answer["parked"] else []
     print(f"{name} {'would be' if dry_run else 'is'} forgotten: {', '.join(told)}")
     if answer["events_to_come"]:
-        print(f"{plural(answer['events_to_come'], 'event')} from there on were never read for it")
+        print(f"it had not come to the {plural(answer['events_to_come'], 'event')} from there on")
 
 
 @app.command(

@@ -70,7 +70,7 @@ def _pretty(line: bytes) -> str:
 
 
 def _indented(text: str) -> str:
-    return "".join(f"  {printable(part)}\n" for part in text.splitlines())
+    return "".join(f"  {printable(part)}".rstrip() + "\n" for part in text.splitlines())
 
 
 def _ago(ms: int) -> str:

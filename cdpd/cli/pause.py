@@ -60,7 +60,7 @@ def pause(
         return
     for name, told in answer["destinations"].items():
         before = "was paused before" if name in answer["before"] else "is paused"
-        waiting = plural(told["lag_events"], "event")
-        print(f"{name} {before}, at offset {told['position']:,} of events; {waiting} wait there now")
+        waiting = plural(told["lag_events"], "event") + (" waits" if told["lag_events"] == 1 else " wait")
+        print(f"{name} {before}, at offset {told['position']:,} of events; {waiting} there now")
     if not answer["destinations"]:
         print("there is no destination")

@@ -55,14 +55,17 @@ class ByHand:
     async def pause(self, chosen: Iterable[str], reason: str = "") -> None:
         """Let these rest, once the batches that they have in flight have ended (at most GRACE seconds).
 
-        Those that are paused already keep their time, and get the reason. Raises StateError.
+        Those that are paused already keep their time, and their reason where none is given. Raises StateError.
         """
         before, now = paused_by_hand(self._state), self._clock.now_ms()
-        pauses = {name: Paused(before[name].at_ms if name in before else now, reason) for name in chosen}
+        pauses = {}
+        for name in chosen:
+            was = before.get(name, Paused(now))
+            pauses[name] = Paused(was.at_ms, reason or was.reason)
         await store_pauses(self._state, pauses)
         async with self._halted(*pauses):
             pass
-        for name in pauses:
+        for name in pauses.keys() - before.keys():
             self._log.warning(
                 "the destination is paused by hand; its events wait in the log", destination=name
             )
