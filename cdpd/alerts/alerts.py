@@ -66,6 +66,8 @@ class Alerts:
         look: Callable[[Path], Space] = space_of,
         random: Random = random.random,
     ) -> None:
+        self.busy = False
+        """Whether a round is under way."""
         self._config = config
         self._store = Store(state)
         self._destinations = destinations
@@ -114,7 +116,9 @@ class Alerts:
                 tasks.start_soon(self._outbox.run)
                 while True:
                     self._changed = anyio.Event()
+                    self.busy = True
                     if await self.round():
+                        self.busy = False
                         await first_of(self._changed.wait, partial(self._clock.sleep, EVERY))
         finally:
             self._received.close()
@@ -157,7 +161,7 @@ class Alerts:
     async def _seen(self) -> Seen:
         now = self._clock.now_ms()
         told = self._destinations()
-        self._deliveries.take(list(told), self._counts, now)
+        self._deliveries.take(self._counts, now)
         from_ms = now - looked_back_at(self._watched)
         kinds = {each.condition.kind.name for each in self._watched.values()}
         if self._recount:
@@ -253,7 +257,7 @@ class Alerts:
 
     async def _keep_counts(self) -> None:
         now = self._clock.now_ms()
-        self._deliveries.take(list(self._destinations()), self._counts, now)
+        self._deliveries.take(self._counts, now)
         self._noted_ms = 0
         await self._keep(now, {}, [])
 

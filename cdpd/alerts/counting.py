@@ -8,7 +8,7 @@ where another process writes the streams. What delivery counts between the last 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import anyio.to_thread
@@ -22,11 +22,12 @@ from cdpd.log.errors import InvalidCursor, LogError
 from cdpd.log.folder import StreamFolder
 from cdpd.log.readable import ReadableStream
 from cdpd.log.reader import Reader
-from cdpd.metrics import Family, Metrics
+from cdpd.metrics import Metrics
 
 _SLICES: Final = 100
 """So many slices of a stream at a time; then other alerts have their turn."""
-_OF_DESTINATIONS: Final[Mapping[What, Family]] = {"delivered": names.DELIVERED, "parked": names.PARKED}
+_OF_DESTINATIONS: Final[Mapping[str, What]] = {names.DELIVERED.name: "delivered", names.PARKED.name: "parked"}
+"""Their first label is the destination's name."""
 
 
 class Place(Struct, frozen=True):
@@ -119,17 +120,18 @@ class Deliveries:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._before: dict[tuple[What, str], float] = {}
+        self._before: Counter[tuple[What, str]] = Counter()
 
-    def take(self, destinations: Sequence[str], counts: Counts, now_ms: int) -> None:
+    def take(self, counts: Counts, now_ms: int) -> None:
         """Add it to the counts. The first look is to be at the daemon's start."""
-        for name in destinations:
-            for what, family in _OF_DESTINATIONS.items():
-                now = self._metrics.get(family, name)
-                more = int(now - self._before.get((what, name), 0.0))
-                self._before[what, name] = now
-                if more > 0:
-                    counts.add(what, name, now_ms, more)
+        now: Counter[tuple[What, str]] = Counter()
+        for one in self._metrics.series():
+            what = _OF_DESTINATIONS.get(one.family.name)
+            if what is not None:
+                now[what, one.labels[0]] += int(one.value)
+        for (what, name), n in (now - self._before).items():
+            counts.add(what, name, now_ms, n)
+        self._before = now
 
 
 # -- lines → how many of each source ----------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Alerts: mirrors cdpd/alerts."""
