@@ -27,7 +27,7 @@ from cdpd.destinations.contract import Destination, DestinationEnv
 from cdpd.event import Event
 from cdpd.foreign import ends_us
 from cdpd.pipeline.discarded import Ended
-from cdpd.section import Section
+from cdpd.section import Items, Section
 
 _REASONS: Final = {
     NOT_CONNECTED: "the source is not connected",
@@ -40,7 +40,13 @@ GONE: Final = "it is gone"
 DISABLED: Final = "it is disabled"
 SKIPPED: Final = "it has nothing to send for such events"
 
-_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+
+def _shown(value: object) -> object:
+    """What stands in a payload and is no JSON type: a part of the event as it is, anything else as it prints."""
+    return value.raw() if isinstance(value, Section | Items) else str(value)
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_shown).encode
 
 
 class Sent(Struct, frozen=True):

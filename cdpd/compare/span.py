@@ -7,7 +7,7 @@ these nothing can be said.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -45,10 +45,8 @@ class Plan(Struct, frozen=True):
 
     first: int
     end: int
-    """Offsets that the bounds enclose (as far as the indexes tell: a few more, perhaps)."""
+    """Offsets that the bounds enclose."""
     stretches: list[Stretch]
-    from_ms: int | None
-    to_ms: int | None
 
     @property
     def sampled(self) -> bool:
@@ -62,28 +60,29 @@ class Plan(Struct, frozen=True):
 
 
 def plan(received: StreamFolder, bounds: Bounds, limit: int | None) -> Plan:
-    """What to read; with a `limit` so many lines at most, in stretches that lie evenly over it all."""
+    """What to read; with a `limit` so many lines at most, in stretches that lie evenly over it all. Raises LogError."""
     first, end = received.begin(), received.end().offset
     if bounds.from_offset is not None:
         first = max(first, bounds.from_offset)
     if bounds.from_ms is not None:
-        first = max(first, received.at_time(bounds.from_ms).offset)
+        from_ms = bounds.from_ms
+        first = max(first, _first(received, from_ms, lambda frame: frame.last_ms >= from_ms))
     if bounds.to_offset is not None:
         end = min(end, bounds.to_offset)
     if bounds.to_ms is not None:
-        # At or before it: those of its own frame are told by their times.
-        end = min(end, _after(received, bounds.to_ms))
+        to_ms = bounds.to_ms
+        end = min(end, _first(received, to_ms, lambda frame: frame.first_ms >= to_ms))
     first = min(first, end)
-    return Plan(first, end, _stretches(first, end, limit), bounds.from_ms, bounds.to_ms)
+    return Plan(first, end, _stretches(first, end, limit))
 
 
-def _after(received: StreamFolder, ms: int) -> int:
-    """The offset of the first frame that begins at or after a time."""
+def _first(received: StreamFolder, ms: int, reached: Callable[[Frame], bool]) -> int:
+    """The offset of the first frame around that time or later that has reached it; else the end."""
     reader = received.reader(received.at_time(ms))
     try:
         while (piece := reader.read()) is not None:
             for frame in piece.frames:
-                if frame.first_ms >= ms:
+                if reached(frame):
                     return frame.base
         return reader.position.offset
     finally:
@@ -140,8 +139,6 @@ class Span:
             lines: list[StoredLine] = []
             offsets = 0
             for frame in piece.frames:
-                if not self._in_time(frame):
-                    continue
                 count = max(min(frame.count, stretch.end - frame.base), 0)
                 offsets += count
                 if count:
@@ -150,10 +147,6 @@ class Span:
                     yield lines, offsets
                     lines, offsets = [], 0
             yield lines, offsets
-
-    def _in_time(self, frame: Frame) -> bool:
-        after, before = self._plan.from_ms, self._plan.to_ms
-        return (after is None or frame.last_ms >= after) and (before is None or frame.first_ms < before)
 
     def _take(self, frame: Frame, count: int, lines: list[StoredLine]) -> None:
         if self.first_ms is None:
