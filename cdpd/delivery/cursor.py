@@ -1,10 +1,12 @@
 """A destination's cursor: the low-water mark, and the ranges above it that are finished already.
 
-Text form: the position, then one `EPOCH.FIRST-END` a range, separated by spaces; END is excluded.
+Text form: the position, one `EPOCH.FIRST-END` a range, then `=` and the CRC-32 of all before, separated by spaces; END
+is excluded. SQLite has no checksums: without one, a digit that changes on the disk would leave events out unnoticed.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -62,13 +64,21 @@ class DeliveryCursor(Struct, frozen=True):
         return DeliveryCursor(self.low, ranges_of(lines))
 
     def __str__(self) -> str:
-        return " ".join([str(self.low), *map(str, self.finished)])
+        text = " ".join([str(self.low), *map(str, self.finished)])
+        return f"{text} ={_checksum(text)}"
 
     @classmethod
     def parse(cls, text: str) -> DeliveryCursor:
-        """The cursor that `str()` wrote. Raises ValueError."""
-        low, *ranges = text.split(" ")
+        """The cursor that `str()` wrote, or an earlier version, which had no checksum. Raises ValueError."""
+        words, marked, checksum = text.partition(" =")
+        if marked and checksum != _checksum(words):
+            raise ValueError(f"the checksum of {text!r} is wrong")
+        low, *ranges = words.split(" ")
         return cls(Position.parse(low), [Range.parse(item) for item in ranges])
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def ranges_of(lines: Iterable[tuple[int, int]]) -> list[Range]:

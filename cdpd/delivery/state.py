@@ -35,6 +35,14 @@ Change = Callable[[sqlite3.Connection], None]
 """Statements on state.db, inside a transaction; called in the thread that writes. May raise sqlite3.Error."""
 
 
+def unreadable(path: Path, error: Exception) -> StateError:
+    """For cursors that cannot be read."""
+    return StateError(
+        f"{path}: the cursors cannot be read: {error}. Restore it from a backup; where it is removed, every "
+        "destination begins anew, at its `from`"
+    )
+
+
 class ParkedEvent(Struct, frozen=True):
     """An event that its destination refused for good."""
 
@@ -123,7 +131,7 @@ class StateDb:
             rows = self._reading.execute("select destination, cursor from cursors").fetchall()
             return {name: DeliveryCursor.parse(text) for name, text in rows}
         except (sqlite3.Error, ValueError) as error:
-            raise StateError(f"{self.path}: the cursors cannot be read: {error}") from error
+            raise unreadable(self.path, error) from error
 
     def newest_ms(self) -> int:
         """When something was last written, in ms; 0 where nothing ever was."""

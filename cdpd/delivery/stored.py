@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cdpd.delivery.cursor import DeliveryCursor
-from cdpd.delivery.state import StateError
+from cdpd.delivery.state import unreadable
 
 
 def stored_cursors(path: Path) -> Mapping[str, DeliveryCursor]:
@@ -35,4 +35,4 @@ def _cursors(path: Path, table: str, query: str) -> Mapping[str, DeliveryCursor]
                 return {}
             return {name: DeliveryCursor.parse(text) for name, text in db.execute(query)}
     except (sqlite3.Error, ValueError) as error:
-        raise StateError(f"{path}: the cursors cannot be read: {error}") from error
+        raise unreadable(path, error) from error

@@ -143,6 +143,19 @@ def test_a_cursors_text_reads_back(it: DeliveryCursor) -> None:
     assert DeliveryCursor.parse(str(it)) == it
 
 
+@given(cursors, st.data())
+def test_a_bit_that_changes_on_the_disk_is_noticed(it: DeliveryCursor, data: st.DataObject) -> None:
+    text = bytearray(str(it).encode())
+    at = data.draw(st.integers(0, len(text) - 1))
+    text[at] ^= 1 << data.draw(st.integers(0, 6))
+    with pytest.raises(ValueError, match=r"checksum|not a"):
+        DeliveryCursor.parse(text.decode())
+
+
+def test_a_cursor_of_an_earlier_version_has_no_checksum() -> None:
+    assert DeliveryCursor.parse(f"{7:016x}.5 {7:016x}.8-9") == cursor(5, Range(8, 9, 7))
+
+
 @pytest.mark.parametrize("text", ["", "x", "7", f"{0:016x}.5 {0:016x}.5", f"{0:016x}.5 {0:016x}.9-9", "0.5"])
 def test_a_text_that_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a"):

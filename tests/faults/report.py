@@ -94,6 +94,7 @@ def markdown(rows: Sequence[Row], *, seed: int, where: Mapping[str, str], second
                 f"`python -m tests.faults {row.name} --seed {row.seed}`",
                 "",
                 "```",
+                *([row.happened.strip()] if row.happened else []),
                 row.reason.strip(),
                 "```",
                 "",

@@ -84,7 +84,7 @@ class Runner:
         else:
             mark = {"kept": "✓", "broken": "✗", "skipped": "-", "known fault": "!"}[row.verdict]
             text = row.reason if row.verdict != "kept" else row.happened
-            first = " ".join(text.split())[:110] if row.verdict != "broken" else "\n" + text
+            first = " ".join(text.split())[:110] if row.verdict != "broken" else f"\n{row.happened}\n{text}"
             print(
                 f"{number:4} {mark} {row.name:28} {row.seconds:5.1f} s  seed {row.seed:<10} {first}",
                 flush=True,

@@ -110,10 +110,14 @@ async def _play(
 ) -> None:
     async with world(folder, seed, page) as it:
         it.scale = scale
-        row.happened = await scenario.run(it)
-        if it.daemon.runs:
-            await it.stop()
-        row.balances = it.balances()
+        try:
+            row.happened = await scenario.run(it)
+            if it.daemon.runs:
+                await it.stop()
+            row.balances = it.balances()
+        except BaseException:
+            row.happened = "; ".join(it.told)
+            raise
         log = it.daemon.log()
     for name, found in row.balances.items():
         assert found.holds, f"{name}: {found.told()}"

@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from random import Random
@@ -52,6 +52,8 @@ class World:
         """What the destination `copy` writes: it must not notice what happens to `out`."""
         self.gone: set[str] = set()
         """Ids that are lost and were named as such."""
+        self.told: list[str] = []
+        """What has been done so far, for whoever reads of a promise that was broken."""
         self.scale = 1.0
         """How long slow scenarios take; 1: as short as they can be."""
         self._page = page
@@ -112,10 +114,10 @@ class World:
             self._in_flight[COPY] += self.copies()[-COPIED_AT_ONCE:]
             self._killed_at = None
 
-    def may_come_again(self) -> None:
-        """All that was delivered so far: the daemon is made to forget it."""
-        self._in_flight[OUT] += self.vendor.took
-        self._in_flight[COPY] += self.copies()
+    def may_come_again(self, ids: Set[str] | None = None) -> None:
+        """What was delivered so far, all or some of it: the daemon is made to forget it."""
+        self._in_flight[OUT] += [one for one in self.vendor.took if ids is None or one in ids]
+        self._in_flight[COPY] += [one for one in self.copies() if ids is None or one in ids]
 
     async def finish(self) -> None:
         """Stop it, and keep its data where the balance is made, though its disk goes away."""
@@ -271,6 +273,17 @@ class World:
             finished=[(item.first, item.end) for item in cursor.finished],
             foreign=vendor.foreign if ours else [e["messageId"] for e in self._copies() if not intact(e)],
         )
+
+    def cursor_text(self) -> str:
+        """The cursor of `out` as it stands in state.db."""
+        with self._state() as db:
+            (text,) = db.execute("select cursor from cursors where destination = ?", (OUT,)).fetchone()
+        return str(text)
+
+    def settle_state(self) -> None:
+        """Let state.db be one file, as SQLite itself does when the last process closes it."""
+        with self._state() as db:
+            db.execute("pragma wal_checkpoint(truncate)")
 
     @contextmanager
     def _state(self) -> Iterator[sqlite3.Connection]:
