@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from cdpd.config.alerts import KINDS, AlertConfig
 from cdpd.config.describe import options
 from cdpd.config.model import (
     DataConfig,
@@ -57,6 +58,7 @@ _PLUGINS: Final = """\
 Options of a hook that `[pipeline] hooks` lists; `use = "PLUGIN"` where its name is not the plugin's, so that one
 plugin can stand in the chain twice. `cdpd plugins show NAME` tells the options.
 """
+_CONDITIONS: Final = "Conditions, for `when`. What is counted is counted in slots of 5 minutes."
 _SECRETS: Final = """\
 ## Secrets
 Where an option is a secret, its value is one of
@@ -105,6 +107,14 @@ def reference() -> str:
             "How many processes the daemon is. Several are started, watched and stopped by the one that `cdpd run` "
             "is; one that ends is started again while the others go on.",
         ),
+        _section(
+            "alerts.NAME",
+            AlertConfig,
+            "What to tell of, once when it begins and once when it is over. Whether it fires also stands in the log, in "
+            "`cdpd status` and in the metric `cdpd_alerts_firing`; `cdpd alerts test NAME` tries its channels. More: "
+            "`cdpd/alerts/README.md`.",
+        )
+        + _conditions(),
         _section("data", DataConfig, "Where everything is kept."),
         _section("log", LogConfig, "The streams on disk.", leave_out=("received", "events", "discarded")),
         _section(
@@ -131,6 +141,15 @@ def _section(title: str, config: type[Struct], intro: str, leave_out: tuple[str,
             default = "**needed**" if option.required else f"`{option.default}`" if option.default else ""
             doc = option.doc.replace("|", "\\|")
             lines.append(f"| `{option.name}` | {option.type.replace('|', '&#124;')} | {default} | {doc} |")
+    return "\n".join(lines) + "\n"
+
+
+def _conditions() -> str:
+    lines = ["", _CONDITIONS, "", "| condition | of a | over | |", "| --- | --- | --- | --- |"]
+    for kind in KINDS.values():
+        over = f"`{kind.over}`" if kind.over else ""
+        about = kind.about if kind.about != "disk" else "data folder"
+        lines.append(f"| `{kind.example}` | {about} | {over} | {kind.doc.replace('|', '&#124;')} |")
     return "\n".join(lines) + "\n"
 
 

@@ -45,6 +45,12 @@ write_keys = ["{write_key}"]
 # Metrics for Prometheus, at /metrics there; for Grafana and alerts see etc/ in cdpd's sources.
 # [metrics]
 # listen = "127.0.0.1:9187"
+
+# What to be told of, once when it begins and once when it is over.
+# [alerts.failing]
+# when = "failing"               # a destination does not deliver; etc/README.md has all conditions
+# for = "10m"
+# webhook = "https://hooks.example.com/…"
 """
 
 
