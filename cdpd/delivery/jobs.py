@@ -306,7 +306,10 @@ class Jobs:
             changed_ms=now,
         )
         await self._state.change(lambda db: put_job(db, job))
-        self._known()[job.id] = job
+        jobs = self._known()
+        jobs[job.id] = job
+        for id in jobs.keys() - {id for (id,) in self._state.rows("select id from jobs")}:
+            del jobs[id]  # ended long ago
         self._log.info("a job begins", job=job.id, destination=destination, events=spec.total)
         self._fill()
         return job

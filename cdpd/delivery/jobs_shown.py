@@ -39,9 +39,11 @@ def shown(job: Job, working: Working | None) -> dict[str, Any]:
         "changed": format_time(job.changed_ms),
         "asked": _asked(spec),
     }
-    if job.state == "running" and working is None:
+    if job.state != "running":
+        return told
+    if working is None:
         told["state"] = "queued"
-    elif working is not None:
+    else:
         its = working.status()
         told |= {key: its[key] for key in ("in_flight", "waiting_to_retry", "problem")}
         if its["state"] in ("retrying", "paused", "waiting"):
