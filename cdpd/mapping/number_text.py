@@ -18,7 +18,7 @@ def number_text(value: int | float) -> str:
     mantissa, mark, exponent = text.partition("e")
     if not mark:
         return text
-    if abs(value) >= 1e-6:
+    if 1e-6 <= abs(value) < 1e21:
         return format(Decimal(text), "f")
     return f"{mantissa}e{'-' if value and abs(value) < 1 else '+'}{abs(int(exponent))}"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from cdpd.mapping.fql.errors import FqlError, FqlSyntaxError
-from cdpd.mapping.fql.functions import FUNCTIONS, SEMVER_OPERATORS, wrong_type
+from cdpd.mapping.fql.functions import FUNCTIONS, SEMVER_OPERATORS, TEXT, wrong_type
 from cdpd.mapping.fql.glob import BadPattern, compile_glob
 from cdpd.mapping.fql.syntax import Call, Compare, Junction, ListOf, Literal, Node, Not, Operator, Path
 from cdpd.mapping.fql.values import Kind, equal, kind_of, named
@@ -170,7 +170,7 @@ class Compiler:
                 return matches(value)
             if value is None:
                 return False
-            raise FqlError(f"match: argument 1 is {named(kind_of(value))}, expected a string, null")
+            raise FqlError(wrong_type("match", 0, kind_of(value), TEXT))
 
         return Compiled(test, "bool")
 

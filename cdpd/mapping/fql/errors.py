@@ -22,7 +22,7 @@ class FqlSyntaxError(ValueError):
 
     def caret(self, width: int = 100) -> str:
         """The line that is wrong with a `^` under the place; a long line is cut to `width` characters around it."""
-        line = (self.text.split("\n")[self.line - 1]).replace("\t", " ").replace("\r", " ")
+        line = "".join(c if c.isprintable() else " " for c in self.text.split("\n")[self.line - 1])
         column = self.column - 1
         start = 0
         if len(line) > width:

@@ -54,7 +54,7 @@ class Function(Struct, frozen=True):
 
 def wrong_type(function: str, position: int, kind: Kind, takes: frozenset[Kind]) -> str:
     """The message for an argument that the function does not take."""
-    wanted = ", ".join(named(one) for one in ("string", "number", "bool", "list") if one in takes)
+    wanted = " or ".join(named(one) for one in ("string", "number", "bool", "list") if one in takes)
     return f"{function}: argument {position + 1} is {named(kind)}, expected {wanted}"
 
 

@@ -133,21 +133,18 @@ def _path(text: str, at: int) -> Token:
             break
         place += 1
     written = text[at:place]
+    after = text[place : place + 1]
+    if after == "$" or (after.isalnum() and not after.isascii()):
+        raise FqlSyntaxError(text, place, f"unexpected {after}", f"in a name of a field write \\{after}")
     if not name:
         raise FqlSyntaxError(text, place - 1, "a path ends with a name, not with a dot")
     if _ALMOST_NUMBER.fullmatch(written):
         hint = f"a version goes into quotes; a field of that name is written \\{written}"
         raise FqlSyntaxError(text, at, f"{written} is no number", hint)
     names.append("".join(name))
-    if place < end and not text[place].isascii() and text[place].isalnum():
-        raise FqlSyntaxError(
-            text, place, f"unexpected {text[place]}", f"in a name of a field write \\{text[place]}"
-        )
     element = _ELEMENT.match(text, place)
     if element:
         raise FqlSyntaxError(text, place, "an element is not taken with [ ]", f"write {written}.{element[1]}")
-    if place < end and text[place] == "$":
-        raise FqlSyntaxError(text, place, "unexpected $", "in a name of a field write \\$")
     kind: Kind = "word" if written in KEYWORDS else "path"
     return Token(kind, written, at, tuple(names))
 

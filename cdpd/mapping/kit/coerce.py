@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from cdpd.mapping.kit.errors import Place, place_text
-from cdpd.mapping.kit.field import Field, FieldType
+from cdpd.mapping.kit.field import Field, FieldType, same
 from cdpd.mapping.number_text import number_text
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -104,7 +104,7 @@ def _one(field: Field, value: Any, place: Place, errors: list[FieldError]) -> An
         errors.append(FieldError(place_text(place), f"expected {wanted}, found {_shown(value)}"))
         return None
     choices = field.values()
-    if choices and not any(made == choice and type(made) is type(choice) for choice in choices):
+    if choices and not any(same(made, choice) for choice in choices):
         known = ", ".join(map(str, choices))
         errors.append(FieldError(place_text(place), f"expected one of {known}, found {_shown(made)}"))
     return made

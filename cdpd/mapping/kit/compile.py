@@ -138,15 +138,16 @@ class Compiler:
         name = directive_name(value)
         if name is not None:
             return DIRECTIVES[name](self, value[name], (*place, name))
-        if not lenient:
-            self._check_keys(value, place)
+        if not lenient and any(key.startswith("@") for key in value):
+            return self._malformed(value, place)
         return _object(self.fields(value, place, lenient))
 
     def fields(self, value: dict[str, Any], place: Place, lenient: bool = False) -> list[tuple[str, Resolve]]:
         """Each key of an object that is no directive."""
         return [(key, self.value(item, (*place, key), lenient)) for key, item in value.items()]
 
-    def _check_keys(self, value: dict[str, Any], place: Place) -> None:
+    def _malformed(self, value: dict[str, Any], place: Place) -> Resolve:
+        """Tell what is wrong with an object that has a `@` and is no directive, and in it."""
         directives = [key for key in value if key.startswith("@")]
         if len(directives) > 1:
             self.fault(place, f"an object holds one directive, not {', '.join(directives)}")
@@ -158,6 +159,9 @@ class Compiler:
         others = [key for key in value if not key.startswith("@") and key != METADATA]
         if directives and others:
             self.fault(place, f"{directives[0]} stands alone in its object; beside it: {', '.join(others)}")
+        for key in (*directives, *others):
+            DIRECTIVES.get(key, Compiler.value)(self, value[key], (*place, key))
+        return lambda _: NOTHING
 
 
 def directive_name(value: object) -> str | None:

@@ -64,9 +64,9 @@ def _if(compiler: Compiler, value: Any, place: Place) -> Resolve:
         return compiler.value(None, place)
     kind = next((key for key in ("exists", "blank") if truthy(options.get(key))), None)
     if kind is None:
-        return compiler.fault(place, "it needs exists or blank, with what to look at")
+        compiler.fault(place, "it needs exists or blank, with what to look at")
     holds = _exists if kind == "exists" else _not_blank
-    operand = compiler.value(options[kind], (*place, kind))
+    operand = compiler.value(options.get(kind or ""), (*place, kind or ""))
     nothing: Resolve = lambda _: NOTHING  # noqa: E731 - one value for two names
     then = compiler.value(options["then"], (*place, "then")) if "then" in options else nothing
     otherwise = compiler.value(options.get("else"), (*place, "else"))

@@ -11,6 +11,11 @@ from msgspec import field as member
 FieldType = Literal["string", "text", "number", "integer", "boolean", "datetime", "object", "password"]
 
 
+def same(left: Any, right: Any) -> bool:
+    """Equal as JSON: `1` equals `1.0`, `true` does not equal 1."""
+    return bool(left == right) and isinstance(left, bool) is isinstance(right, bool)
+
+
 class Condition(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
     """Another field of the payload that is, or is not, a value."""
 
@@ -21,9 +26,7 @@ class Condition(Struct, frozen=True, forbid_unknown_fields=True, rename="camel",
     type: Literal["field"] = "field"
 
     def holds(self, payload: Mapping[str, Any]) -> bool:
-        found = payload.get(self.field_key)
-        same = type(found) is type(self.value) and found == self.value
-        return same is (self.operator == "is")
+        return same(payload.get(self.field_key), self.value) is (self.operator == "is")
 
 
 class Conditions(Struct, frozen=True, forbid_unknown_fields=True):
