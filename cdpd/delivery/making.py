@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import msgspec
 import structlog
 from msgspec import Struct
@@ -18,6 +17,9 @@ from cdpd.config.data_folder import plugin_folder
 from cdpd.config.decode import decode
 from cdpd.config.plugin_options import Catalogue
 from cdpd.destinations.contract import Destination, DestinationConfig, DestinationEnv
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CONNECT: Final = 5.0
 """Seconds to connect (spec/destinations.md §0.3)."""
@@ -85,6 +87,8 @@ class Maker:
 
 
 def _session(config: DestinationConfig) -> aiohttp.ClientSession:
+    import aiohttp  # takes long: commands read destinations without opening a session
+
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=config.timeout, connect=min(CONNECT, config.timeout)),
         connector=aiohttp.TCPConnector(limit=CONNECTIONS),

@@ -47,11 +47,13 @@ class Kept(Struct, frozen=True):
     tried: Sequence[Tried]
     parked: Sequence[Parked]
     paused: Mapping[str, Paused]
+    heads: Mapping[str, Tried]
+    """Destinations for which it waits → what was last tried with the first event in their line."""
     complete_since: int | None
     """Since when the journal has everything, in ms; None: since ever."""
 
 
-NOTHING_KEPT: Final = Kept({}, [], [], {}, None)
+NOTHING_KEPT: Final = Kept({}, [], [], {}, {}, None)
 
 
 def kept_of(data_dir: Path, message_id: str, line: SingleLine) -> Kept | None:
@@ -68,10 +70,23 @@ def kept_of(data_dir: Path, message_id: str, line: SingleLine) -> Kept | None:
                 journal.tried(db, names, offset),
                 journal.parked_at(db, names, message_id, offset),
                 journal.pauses(db),
+                _heads(db, cursors, line),
                 journal.complete_since(db),
             )
     except (sqlite3.Error, ValueError) as error:
         raise StateError(f"{state_db(data_dir)} cannot be read: {error}") from error
+
+
+def _heads(
+    db: sqlite3.Connection, cursors: Mapping[str, DeliveryCursor], line: SingleLine
+) -> dict[str, Tried]:
+    found = {}
+    for name, cursor in cursors.items():
+        if cursor.low.offset < line.position.offset and not cursor.covers(line.position):
+            tries = journal.tried(db, [name], cursor.low.offset)
+            if tries and tries[-1].outcome not in _ENDINGS:
+                found[name] = tries[-1]
+    return found
 
 
 class Fates:
@@ -110,20 +125,7 @@ class _Fate:
     def told(self) -> Delivered:
         state, code, text = self._state()
         told = Delivered(self._name, state, code, text)
-        told.tries = [
-            Try(
-                one.at_ms,
-                one.attempt,
-                one.seconds,
-                one.events,
-                one.outcome,
-                one.status,
-                one.reason,
-                one.answer,
-                one.job,
-            )
-            for one in self._tried
-        ]
+        told.tries = [_told(one) for one in self._tried]
         if self._parked is not None:
             its = self._parked
             told.parked = ParkedAs(
@@ -133,6 +135,8 @@ class _Fate:
             if self._cursor is not None:
                 told.before_it = max(self._line.position.offset - self._cursor.low.offset, 0)
             told.next_ms = self._next_ms() if state == "retrying" else None
+            head = self._kept.heads.get(self._name)
+            told.first_in_line = None if head is None else _told(head)
         return told
 
     def _state(self) -> tuple[State, str, str]:
@@ -198,13 +202,27 @@ class _Fate:
         return ""
 
     def _next_ms(self) -> int | None:
-        """About when it is tried again, where only time decides: the wait has some chance in it."""
+        """By when it is tried again where only time decides; the wait has some chance in it."""
         if self._held():
             return None
         last = self._tried[-1]
         ended = last.at_ms + round(last.seconds * 1000)
         if last.outcome == "retry":
-            return ended + round(retry_delay(last.attempt, lambda: 0.5) * 1000)
+            return ended + round(retry_delay(last.attempt, lambda: 1.0) * 1000)
         if last.outcome in _PAUSING:
             return ended + round(pause_delay(last.outcome, last.attempt - 1) * 1000)
         return None
+
+
+def _told(one: Tried) -> Try:
+    return Try(
+        one.at_ms,
+        one.attempt,
+        one.seconds,
+        one.events,
+        one.outcome,
+        one.status,
+        one.reason,
+        one.answer,
+        one.job,
+    )

@@ -30,7 +30,7 @@ class _Received(Struct, rename="camel"):
     sent_at: Raw = Raw(b"null")
     retry_of: object = None
     reject: object = None
-    event: Raw | None = None
+    event: Raw = Raw()
 
 
 class _Library(Struct):
@@ -127,7 +127,7 @@ def received_receipt(text: bytes) -> Receipt:
         type=looked.type,
         name=looked.name,
         who=looked.who,
-        event=line.event,
+        event=line.event if bytes(line.event) else None,
     )
 
 
@@ -155,9 +155,9 @@ def _look_into(stream: str, text: bytes) -> Line:
         return Line("", "", "", "", "", "", "")
 
 
-def _decoded(raw: Raw | None) -> _Event:
+def _decoded(raw: Raw) -> _Event:
     try:
-        return _Event() if raw is None else _decode_event(raw)
+        return _decode_event(raw)
     except msgspec.DecodeError:
         return _Event()
 

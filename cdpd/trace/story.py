@@ -61,8 +61,10 @@ class Hooks(Struct, omit_defaults=True):
     violations: list[dict[str, str]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     """Hooks that cannot be tried again → why."""
-    outcome: str = ""
-    """Where the event ended when it was tried again: `by: code`."""
+    ended_by: str = ""
+    """The hook that turned it away when it was tried again …"""
+    ended_code: str = ""
+    """… and the code."""
     differs: dict[str, Sign] = field(default_factory=dict)
     """Places of the stored event that differ from what the hooks make of it today."""
     problem: str = ""
@@ -128,8 +130,10 @@ class Delivered(Struct, omit_defaults=True):
     """The state in words, where there is more to say."""
     before_it: int | None = None
     """Lines of `events` that stand before it where it waits."""
+    first_in_line: Try | None = None
+    """What was last tried with the event for which it waits."""
     next_ms: int | None = None
-    """About when it is tried again."""
+    """By when it is tried again; while the destination is away, once that answers again."""
     tries: list[Try] = field(default_factory=list)
     parked: ParkedAs | None = None
 

@@ -24,6 +24,7 @@ from cdpd.trace.places import offsets_of, pipeline_at, times_of
 from cdpd.trace.receipts import configuration_text, receipts_of
 from cdpd.trace.story import Receipt, Searched, Story
 from cdpd.trace.tried_again import try_again
+from cdpd.upkeep import DEFAULT_KEEP
 
 
 class Wanted(Struct, frozen=True):
@@ -93,7 +94,7 @@ def _searched(files: Files, data_dir: Path, looked: Looked, loaded: LoadedConfig
             mark.last_ms if last == len(bases) - 1 else times_of(files, folder, bases[last])[1] or None
         )
     if loaded is not None:
-        told.keep = getattr(loaded.config.log, looked.stream).keep
+        told.keep = getattr(loaded.config.log, looked.stream).keep or DEFAULT_KEEP[looked.stream]
     return told
 
 

@@ -51,6 +51,12 @@ async def _tried(
     hooks = Hooks(names=names, left_out=left_out)
     if results:
         _tell(hooks, results[0], receipt)
+    if receipt.discarded is not None and receipt.discarded.by in left_out:
+        before = listed[: listed.index(receipt.discarded.by)]  # those after it were not given it
+        hooks.names = [name for name in hooks.names if name in before]
+        hooks.steps = [step for step in hooks.steps if step.hook in before]
+        hooks.violations = [one for one in hooks.violations if one["by"] in before]
+        hooks.ended_by = hooks.ended_code = ""
     return hooks
 
 
@@ -64,6 +70,8 @@ def _tell(hooks: Hooks, result: Rehearsed, receipt: Receipt) -> None:
         for one in result.violations
     ]
     if result.ended is not None:
-        hooks.outcome = f"{result.ended.by}: {result.ended.code}"
+        hooks.ended_by, hooks.ended_code = result.ended.by, result.ended.code
+        if result.ended.by in hooks.names:  # those after it were given nothing
+            del hooks.names[hooks.names.index(result.ended.by) + 1 :]
     if receipt.archived is not None and result.line is not None:
         hooks.differs = changed_paths(receipt.archived.event, result.line)
