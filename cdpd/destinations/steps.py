@@ -30,6 +30,8 @@ class Entry(Struct, eq=False):
     """Entries of one user keep their order; None: of nobody."""
     size: int = 0
     """Bytes."""
+    weight: int = 1
+    """How many of `most` it counts for."""
     most: int = 1
     """Entries of its request at most …"""
     most_bytes: int = 1 << 62
@@ -44,6 +46,7 @@ class Step(Struct, eq=False):
     after: set[int] = field(default_factory=set)
     """Steps that have to be over before."""
     size: int = 0
+    weight: int = 0
 
 
 def plan(entries: Iterable[Entry]) -> list[Step]:
@@ -56,7 +59,7 @@ def plan(entries: Iterable[Entry]) -> list[Step]:
         before = None if entry.user is None else last.get(entry.user)
         if at is not None:
             step = steps[at]
-            full = len(step.places) >= entry.most or step.size + entry.size > entry.most_bytes
+            full = step.weight + entry.weight > entry.most or step.size + entry.size > entry.most_bytes
             if full or (before is not None and before > at):
                 at = None
         if at is None:
@@ -65,6 +68,7 @@ def plan(entries: Iterable[Entry]) -> list[Step]:
         step = steps[at]
         step.places.append(place)
         step.size += entry.size
+        step.weight += entry.weight
         if before is not None and before != at:
             step.after.add(before)
         if entry.user is not None:

@@ -21,7 +21,7 @@ from cdpd.destinations.steps import HELD, Entry, plan, run_steps
 
 
 def entries(*pairs: tuple[str, str | None], most: int = 10, most_bytes: int = 1000) -> list[Entry]:
-    return [Entry(key, user, 10, most, most_bytes) for key, user in pairs]
+    return [Entry(key, user, 10, 1, most, most_bytes) for key, user in pairs]
 
 
 def test_entries_with_one_key_share_a_request() -> None:
@@ -81,7 +81,9 @@ class Vendor:
         return [self.told.get(place, Delivered()) for place in places]
 
 
-async def run(vendor: Vendor, given_: Sequence[Entry], at_once: int = 2, strict: bool = False) -> list[Outcome]:
+async def run(
+    vendor: Vendor, given_: Sequence[Entry], at_once: int = 2, strict: bool = False
+) -> list[Outcome]:
     return await run_steps(given_, plan(given_), vendor, at_once=at_once, strict=strict)
 
 

@@ -39,6 +39,8 @@ class Batching(Struct, frozen=True):
     """Names of payload fields that have to be equal within a request …"""
     by: Callable[[Any], Hashable] | None = None
     """… or what has to be equal, made of a payload."""
+    weight: Callable[[Any], int] | None = None
+    """How many of `max_events` a payload counts for, where it becomes several elements."""
 
 
 class Action(Struct, frozen=True, kw_only=True, eq=False):

@@ -85,7 +85,8 @@ class ActionDestination(Destination):
     @classmethod
     def problems(cls, config: Any) -> Iterable[Problem]:
         """What is wrong in `actions`: unknown names, missing fields, triggers and mappings that are no such."""
-        return problems_of(cls.actions, cls.presets, config)
+        yield from super().problems(config)
+        yield from problems_of(cls.actions, cls.presets, config)
 
     async def call(self, method: str, url: str, **more: Any) -> Answer:
         """Make a request: see `Client.send`, which this is, for its options.
@@ -166,7 +167,8 @@ class ActionDestination(Destination):
             return Entry(object(), user)
         own: Hashable = msgspec.json.encode([getattr(payload, key) for key in batching.keys])
         key = (subscription.name, own if batching.by is None else (own, batching.by(payload)))
-        return Entry(key, user, len(event.line()), batching.max_events, batching.max_bytes)
+        weight = 1 if batching.weight is None else batching.weight(payload)
+        return Entry(key, user, len(event.line()), weight, batching.max_events, batching.max_bytes)
 
     async def _perform(self, calls: Sequence[_Call]) -> Sequence[Outcome]:
         """One outcome a call; a failure is one too."""

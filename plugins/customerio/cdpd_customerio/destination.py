@@ -141,14 +141,16 @@ def _any_of(*events: str) -> str:
     return " or ".join(f'event = "{event}"' for event in events)
 
 
-def _action(name: str, title: str, payload: Any, trigger: str, make: Callable[[Any], Any], **more: Any) -> Action:
+def _action(
+    name: str, title: str, payload: Any, trigger: str, make: Callable[[Any], Any], **more: Any
+) -> Action:
     return Action(
         name=name,
         title=title,
         payload=payload,
         trigger=trigger,
         perform_batch=_sends(make),
-        batching=_BATCH if "batching" not in more else more["batching"],
+        batching=more.get("batching", _BATCH),
         doc=more.get("doc", ""),
     )
 
@@ -158,9 +160,7 @@ _BY_KIND: Final = Batching(max_events=100, max_bytes=450_000, by=lambda payload:
 _TRACK: Final = 'type = "track" and ' + " and ".join(f'event != "{event}"' for event in _OTHERS)
 
 CustomerIO.actions = (
-    _action(
-        "createUpdatePerson", "Create or Update Person", Profile, 'type = "identify"', operation.profile
-    ),
+    _action("createUpdatePerson", "Create or Update Person", Profile, 'type = "identify"', operation.profile),
     _action(
         "createUpdateDevice",
         "Create or Update Device",

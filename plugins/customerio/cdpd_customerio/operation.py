@@ -24,12 +24,16 @@ from cdpd_customerio.payloads import (
 
 Json = dict[str, Any]
 
-_DATE: Final = re.compile(
-    r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?)?"
-)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?)?")
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_NOT_ATTRIBUTES: Final = ("createdAt", "created_at", "object_type_id", "objectTypeId", "relationshipAttributes")
+_NOT_ATTRIBUTES: Final = (
+    "createdAt",
+    "created_at",
+    "object_type_id",
+    "objectTypeId",
+    "relationshipAttributes",
+)
 
 
 def person(of: Person, action: str) -> Json:
@@ -57,7 +61,11 @@ def profile(of: Profile) -> Json:
         related = [{"identifiers": _object(of.group_id, of.object_type_id), **about}]
     rest = _some(attributes=_with_anonymous(attributes, of.anonymous_id, who), cio_relationships=related)
     return _operation(
-        "person", "identify", who, **_dated(rest, of.convert_timestamp), **_some(timestamp=seconds(of.timestamp))
+        "person",
+        "identify",
+        who,
+        **_dated(rest, of.convert_timestamp),
+        **_some(timestamp=seconds(of.timestamp)),
     )
 
 
@@ -92,7 +100,9 @@ def thing(of: Thing) -> Json:
         cio_relationships=[{"identifiers": who, **about}] if who else None,
     )
     action = "identify" if of.user_id or not of.anonymous_id else "identify_anonymous"
-    return _operation("object", action, _object(of.id, of.object_type_id), **_dated(rest, of.convert_timestamp))
+    return _operation(
+        "object", action, _object(of.id, of.object_type_id), **_dated(rest, of.convert_timestamp)
+    )
 
 
 def no_thing(of: ObjectKey) -> Json:

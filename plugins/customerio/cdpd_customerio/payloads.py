@@ -74,7 +74,9 @@ class Profile(Converted, kw_only=True, frozen=True):
     """An object to relate them to."""
     custom_attributes: Annotated[dict[str, Any] | None, Mapped("$.traits")] = None
     """Everything else about them."""
-    relationship_attributes: Annotated[dict[str, Any] | None, Mapped("$.traits.relationshipAttributes")] = None
+    relationship_attributes: Annotated[dict[str, Any] | None, Mapped("$.traits.relationshipAttributes")] = (
+        None
+    )
     """About the person and the object together."""
     timestamp: Annotated[str | None, Mapped("$.timestamp")] = None
     """When this became known."""
@@ -131,7 +133,9 @@ class Thing(Converted, kw_only=True, frozen=True):
         dict[str, Any] | None, Mapped(first("$.traits.objectAttributes", "$.traits"))
     ] = None
     """What is known of it: `traits.objectAttributes`, else all traits."""
-    relationship_attributes: Annotated[dict[str, Any] | None, Mapped("$.traits.relationshipAttributes")] = None
+    relationship_attributes: Annotated[dict[str, Any] | None, Mapped("$.traits.relationshipAttributes")] = (
+        None
+    )
     """About the person and the object together."""
 
 
@@ -165,9 +169,7 @@ class DeliveryReport(Struct, kw_only=True, frozen=True):
 
 
 class ContentReport(Converted, kw_only=True, frozen=True):
-    actionType: Annotated[  # noqa: N815 - the name that mappings written for Segment have
-        Literal["viewed_content", "clicked_content"], Mapped("$.properties.actionType")
-    ]
+    actionType: Annotated[Literal["viewed_content", "clicked_content"], Mapped("$.properties.actionType")]
     """What was done."""
     anonymous_id: Annotated[str | None, Mapped("$.anonymousId")] = None
     """By whom."""
