@@ -27,6 +27,7 @@ from cdpd.alerts.message import Facts, Message
 from cdpd.alerts.outbox import Outbox
 from cdpd.alerts.reading import Reading, Seen, read
 from cdpd.alerts.report import Report
+from cdpd.alerts.resting import Resting
 from cdpd.alerts.store import Key, Round, Store
 from cdpd.alerts.watched import Watched, looked_back_at, watched
 from cdpd.clock import Clock
@@ -56,6 +57,7 @@ class Alerts:
         *,
         state: StateDb,
         received: ReadableStream,
+        events: ReadableStream,
         discarded: ReadableStream,
         destinations: Callable[[], Mapping[str, Mapping[str, Any]]],
         catalogue: Catalogue,
@@ -86,6 +88,7 @@ class Alerts:
             "discarded", discarded, discarded_by_source, self._store.place("discarded")
         )
         self._recount = False
+        self._resting = Resting(events)
         self._space: Space | None = None
         self._watched: dict[Key, Watched] = {}
         self._running_ms = 0
@@ -164,6 +167,8 @@ class Alerts:
         self._deliveries.take(self._counts, now)
         from_ms = now - looked_back_at(self._watched)
         kinds = {each.condition.kind.name for each in self._watched.values()}
+        if "lag" in kinds:
+            told = await self._resting.with_lag(told, now)
         if self._recount:
             self._recount = False
             self._received.close()

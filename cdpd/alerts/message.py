@@ -36,17 +36,17 @@ _NAMES: Final = {
     "disk_full": "disk",
 }
 _HINTS: Final = {
-    "success_rate": "`cdpd status` shows what the vendor said last; refused events are parked and can be sent again",
-    "newly_parked": "`cdpd status` shows what the vendor said last; parked events can be sent again",
-    "parked": "look at them and send them again, or drop them",
+    "success_rate": "`cdpd parked ls --destination {about}` shows why; `cdpd parked retry` sends them again",
+    "newly_parked": "`cdpd parked ls --destination {about}` shows why; `cdpd parked retry` sends them again",
+    "parked": "`cdpd parked ls --destination {about}` shows why; `cdpd parked retry` sends them again",
     "lag": "`cdpd status` shows whether it is held up, and by what; nothing is lost, its events wait in the archive",
     "failing": "`cdpd status` shows the problem; nothing is lost, its events wait in the archive",
     "misconfigured": "correct its options or credentials, then `cdpd reload`: it is tried again at once",
-    "paused": "`cdpd status` shows why",
+    "paused": "`cdpd status` shows why; `cdpd resume {about}` where it was by hand",
     "stopped": "`cdpd status` shows why, and what to do",
     "volume": "look at what sends to this source: `cdpd sources` shows when each write key was last used",
     "volume_change": "look at what sends to this source, and whether something was released",
-    "discarded_share": "`cdpd discarded ls` shows why each was turned away",
+    "discarded_share": "`cdpd discarded ls --source {about}` shows why each was turned away",
     "disk_free": "make room, or keep less: [log.received] keep",
     "disk_full": "make room, or keep less ([log.received] keep); until then new events are answered 503",
 }
@@ -166,7 +166,7 @@ def _message(
         "since": format_time(since_ms),
         "host": facts.host,
         "text": text,
-        "hint": _HINTS[kind.name] if status == "fired" else None,
+        "hint": _HINTS[kind.name].replace("{about}", facts.subject) if status == "fired" else None,
         "note": alert.note or None,
     }
     return Message(

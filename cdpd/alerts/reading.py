@@ -96,7 +96,7 @@ def _lag(condition: Condition, told: Mapping[str, Any]) -> Reading:
         return _value(condition, Fraction(behind), f"{events(behind)} behind")
     if seconds is None:
         if behind:
-            return _unknown(f"{events(behind)} behind; how old they are is not known while it does not run")
+            return _unknown(f"{events(behind)} behind; how old they are cannot be told")
         seconds = 0
     return _value(condition, Fraction(int(seconds)), f"{duration(seconds)} behind, {events(behind)}")
 

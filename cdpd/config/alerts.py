@@ -162,7 +162,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind(
             "volume_change",
             "source",
-            "How much more or less was received in the window than in the one before: `|now - before| / before`. "
+            "How much more or less was received in the window than in the one before, as a share of that one. "
             "Where nothing was received before, there is nothing to judge.",
             "volume_change > 40%",
             ("percent",),

@@ -110,8 +110,8 @@ def reference() -> str:
         _section(
             "alerts.NAME",
             AlertConfig,
-            "What to tell of, once when it begins and once when it is over. Whether it fires also stands in the log, in "
-            "`cdpd status` and in the metric `cdpd_alerts_firing`; `cdpd alerts test NAME` tries its channels. More: "
+            "What to tell of, once when it begins and once when it is over. Whether it fires also stands in the log, "
+            "in `cdpd status` and in the metric `cdpd_alerts_firing`; `cdpd alerts test NAME` tries its channels. More: "
             "`cdpd/alerts/README.md`.",
         )
         + _conditions(),
@@ -149,7 +149,7 @@ def _conditions() -> str:
     for kind in KINDS.values():
         over = f"`{kind.over}`" if kind.over else ""
         about = kind.about if kind.about != "disk" else "data folder"
-        lines.append(f"| `{kind.example}` | {about} | {over} | {kind.doc.replace('|', '&#124;')} |")
+        lines.append(f"| `{kind.example}` | {about} | {over} | {kind.doc} |")
     return "\n".join(lines) + "\n"
 
 

@@ -49,6 +49,7 @@ class DeliverPart:
             ground.loaded().config,
             state=state,
             received=ground.streams.received,
+            events=ground.streams.events,
             discarded=ground.streams.discarded,
             destinations=self.delivery.status,
             catalogue=discovery,

@@ -26,7 +26,7 @@ from cdpd.log.stream import Stream, StreamOptions, open_stream
 from cdpd.metrics import Metrics
 from tests.clock import FakeClock
 from tests.delivery.rig import Found
-from tests.stored import discarded, received
+from tests.stored import discarded, event, received
 
 PATIENCE = 60.0
 """Real seconds after which a test gives up."""
@@ -77,7 +77,7 @@ class AlertRig:
         async with AsyncExitStack() as stack:
             self.state = StateDb(self.folder / "state.db")
             stack.callback(self.state.close)
-            for name in ("received", "discarded"):
+            for name in ("received", "events", "discarded"):
                 self._streams[name] = await stack.enter_async_context(
                     open_stream(
                         self.folder / name,
@@ -90,6 +90,7 @@ class AlertRig:
                 config,
                 state=self.state,
                 received=self._streams["received"],
+                events=self._streams["events"],
                 discarded=self._streams["discarded"],
                 destinations=lambda: self.destinations_say,
                 catalogue=self,  # type: ignore[arg-type]
@@ -129,6 +130,10 @@ class AlertRig:
         lines = [_line(discarded(i, **{"line": received(i, source=source), **changes})) for i in range(count)]
         await self._streams["discarded"].append(lines, config_id=1)
 
+    async def archive(self, count: int) -> None:
+        """So many lines of `events`, in one frame."""
+        await self._streams["events"].append([_line(event(i)) for i in range(count)], config_id=1)
+
     def deliver(self, count: int, refused: int = 0, name: str = "crm") -> None:
         """What delivery counts."""
         self.metrics.add(names.DELIVERED, name, n=count)
@@ -138,6 +143,7 @@ class AlertRig:
         """What `cdpd status` says of a destination."""
         self.destinations_say[name] = {
             "state": "running",
+            "position": 0,
             "lag_events": 0,
             "lag_seconds": 0,
             "parked": 0,

@@ -116,6 +116,26 @@ async def test_lag_in_events_or_in_time(tmp_path: Path) -> None:
         assert rig.firing == []
 
 
+async def test_how_far_behind_a_destination_is_that_does_not_run_is_read_in_the_log(tmp_path: Path) -> None:
+    rig = AlertRig(tmp_path)
+    async with rig.started(rig.config(one(when="lag > 15m"), crm=CRM)):
+        await rig.archive(3)
+        await rig.leap(600)
+        await rig.archive(2)
+        rig.say(state="paused by hand", position=3, lag_events=2, lag_seconds=None)
+        await rig.leap(890)
+        assert rig.now("a", "crm") == "14 min behind, 2 events"
+        assert rig.firing == []
+        await rig.leap(30)
+        assert rig.firing == ["a of crm"]
+        rig.say(position=0, lag_events=5)
+        await rig.look()
+        assert rig.now("a", "crm") == "25 min behind, 5 events"
+        rig.say(position=5, lag_events=1)  # not there
+        await rig.look()
+        assert rig.now("a", "crm") == "1 event behind; how old they are cannot be told"
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
