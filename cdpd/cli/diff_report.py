@@ -204,7 +204,7 @@ class _Text:
             yield f"  and {len(changed) - _ROWS:,} more; --json has them all"
         same = len(self._report.names) - len(changed)
         if changed and same:
-            yield self._paint(f"  {same:,} other kinds of events would stay as they are", "dim")
+            yield self._paint(f"  {plural(same, 'other name')} would stay as before", "dim")
 
     def _counted(
         self, title: str, names: Sequence[str], rows: Sequence[tuple[Sequence[str], Counts, str]]
@@ -315,7 +315,7 @@ class _Text:
         return self._paint(text, "bold")
 
     def _paint(self, text: str, style: str) -> str:
-        return paint(text, style, self._colour)
+        return paint(text, style, self._colour and bool(text))
 
     def _sign(self, sign: str) -> str:
         return self._paint(sign, {"+": "green", "-": "red"}.get(sign, "yellow"))
@@ -326,9 +326,11 @@ def share(count: int, total: int) -> str:
     if not count or not total:
         return "0 %"
     percent = 100 * count / total
+    if count == total:
+        return "100 %"
     if percent < 0.05:
         return "<0.1 %"
-    if percent > 99.95 and count < total:
+    if percent > 99.95:
         return ">99.9 %"
     return f"{percent:.1f} %"
 

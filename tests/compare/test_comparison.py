@@ -47,14 +47,14 @@ def ids(change: Change) -> list[str]:
 
 
 def test_the_same_configuration_needs_no_event_to_be_looked_at(tmp_path: Path, old: LoadedConfig) -> None:
-    handle(tmp_path, old, [track(1)])
+    handle(old, [track(1)])
     report = compared(old, new(tmp_path, '[http]\nlisten = "127.0.0.1:1"\n' + PLAIN))
     assert (report.compared, report.differs, report.looked.events) == (False, False, 0)
     assert [setting.key for setting in report.settings] == ["http.listen"]
 
 
 def test_what_a_hook_would_newly_discard_is_told_by_hook_and_code(tmp_path: Path, old: LoadedConfig) -> None:
-    handle(tmp_path, old, [track(n, "Debug Tick" if n % 4 == 0 else "Signed Up") for n in range(40)])
+    handle(old, [track(n, "Debug Tick" if n % 4 == 0 else "Signed Up") for n in range(40)])
     drops = '[pipeline]\nhooks = ["spec", "dedup", "drop"]\n[hooks.drop]\nrules = [{ event = "Debug *" }]\n'
     report = compared(old, new(tmp_path, drops))
     assert kinds(report) == [("drop", "discarded", "dropped", 10)]
@@ -71,7 +71,7 @@ def test_what_a_hook_would_newly_discard_is_told_by_hook_and_code(tmp_path: Path
 def test_what_would_be_kept_now_is_told_by_the_hook_that_discarded_it(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
-    handle(tmp_path, old, [track(1), track(2, type="trak"), track(3, type="trak")])
+    handle(old, [track(1), track(2, type="trak"), track(3, type="trak")])
     report = compared(old, new(tmp_path, "[pipeline]\nhooks = []\n"))
     assert ("spec", "kept", "unknown_type", 2) in kinds(report)
     assert report.counts.kept == 2
@@ -83,7 +83,7 @@ def test_changed_fields_are_told_by_place_and_by_the_hook_whose_work_they_are(
 ) -> None:
     before = configuration(tmp_path, "old", '[pipeline]\nhooks = ["spec", "ip"]\n')
     mine = {"ip": "198.51.100.77"}
-    handle(tmp_path, before, [track(n, context=mine if n % 2 else {"direct": True}) for n in range(10)])
+    handle(before, [track(n, context=mine if n % 2 else {"direct": True}) for n in range(10)])
     hides = '[pipeline]\nhooks = ["spec", "ip"]\n[hooks.ip]\nanonymize = true\n'
     report = compared(before, new(tmp_path, hides))
     (change,) = report.hooks
@@ -100,14 +100,14 @@ def test_what_a_hook_that_is_taken_out_no_longer_adds_is_told_as_its_own(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
     before = configuration(tmp_path, "old", '[pipeline]\nhooks = ["spec", "ip", "user_agent"]\n')
-    handle(tmp_path, before, [track(n, context={"direct": True, "userAgent": "curl/8"}) for n in range(5)])
+    handle(before, [track(n, context={"direct": True, "userAgent": "curl/8"}) for n in range(5)])
     report = compared(before, new(tmp_path, '[pipeline]\nhooks = ["spec", "user_agent"]\n'))
     told = {change.who: places(change) for change in report.hooks}
     assert told == {"ip": {"context.ip": (0, 5, 0), "context.direct": (5, 0, 0)}}
 
 
 def test_a_source_that_is_gone_or_disabled_takes_its_events_along(tmp_path: Path, old: LoadedConfig) -> None:
-    handle(tmp_path, old, [track(n) for n in range(20)], source=lambda n: "app" if n < 5 else "website")
+    handle(old, [track(n) for n in range(20)], source=lambda n: "app" if n < 5 else "website")
     gone = compared(old, new(tmp_path, PLAIN, SOURCES.partition("[sources.app]")[0]))
     assert kinds(gone) == [("pipeline", "discarded", "source_removed", 5)]
     assert {source.name: (source.state, source.counts.discarded) for source in gone.sources} == {
@@ -121,7 +121,7 @@ def test_a_source_that_is_gone_or_disabled_takes_its_events_along(tmp_path: Path
 def test_an_event_that_both_discard_but_not_alike_is_neither_new_nor_the_same(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
-    handle(tmp_path, old, [track(1, type="trak")])
+    handle(old, [track(1, type="trak")])
     first = '[pipeline]\nhooks = ["drop", "spec"]\n[hooks.drop]\nrules = [{ source = "website" }]\n'
     assert kinds(compared(old, new(tmp_path, first))) == [
         ("drop", "otherwise", "dropped, not unknown_type by spec", 1)
@@ -134,7 +134,7 @@ def test_an_event_that_is_only_written_otherwise_is_the_same(tmp_path: Path, old
         def cdpd_enrich(self, event: Event) -> None:
             event["userId"] = event.pop("userId")  # to the end
 
-    handle(tmp_path, old, [track(1)])
+    handle(old, [track(1)])
     other = msgspec.structs.replace(old, config=msgspec.structs.replace(old.config))
     other.config.pipeline.hooks[:] = ["spec", "dedup", "rewrites"]
     before = configuration(tmp_path, "old", PLAIN)
@@ -148,7 +148,7 @@ def test_what_a_hook_cannot_decide_is_told_apart(tmp_path: Path, old: LoadedConf
         def cdpd_prepare(self) -> None:
             raise Retry("nobody answers")
 
-    handle(tmp_path, old, [track(1)])
+    handle(old, [track(1)])
     other = configuration(tmp_path, "new", PLAIN)
     other.config.pipeline.hooks.append("waits")
     report = compared(old, other, catalogue=_Also({"waits": Waits}))
@@ -160,7 +160,7 @@ def test_duplicates_of_then_and_what_ingest_refused_are_left_out_and_counted(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
     refused = received_line({"messageId": "x"}, reject="event_too_large")
-    handle(tmp_path, old, [track(1), track(2), track(1), refused, track(3), track(2), track(1)], a_frame=2)
+    handle(old, [track(1), track(2), track(1), refused, track(3), track(2), track(1)], a_frame=2)
     for text in (PLAIN.replace("dedup", "ip"), PLAIN.replace(', "dedup"', ', "dedup", "ip"')):
         report = compared(old, new(tmp_path, text))
         assert report.looked.events == 3
@@ -172,7 +172,7 @@ def test_duplicates_of_then_and_what_ingest_refused_are_left_out_and_counted(
 def test_a_configuration_without_dedup_is_told_what_the_figures_leave_out(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
-    handle(tmp_path, old, [track(1)])
+    handle(old, [track(1)])
     report = compared(old, new(tmp_path, '[pipeline]\nhooks = ["spec"]\n'))
     assert (
         "source website no longer has the hook dedup: what that changes is not counted here" in report.notes
@@ -195,7 +195,7 @@ def test_a_configuration_without_dedup_is_told_what_the_figures_leave_out(
 def test_only_the_time_that_is_asked_for_is_looked_at(
     tmp_path: Path, old: LoadedConfig, bounds: Bounds, seen: range
 ) -> None:
-    handle(tmp_path, old, [track(n) for n in range(100)])
+    handle(old, [track(n) for n in range(100)])
     other = new(tmp_path, '[pipeline]\nhooks = ["drop"]\n[hooks.drop]\nrules = [{ type = "track" }]\n')
     report = compared(old, other, bounds=bounds, samples=200)
     assert [id for change in report.hooks for id in ids(change)] == [f"m{n}" for n in seen]
@@ -204,7 +204,7 @@ def test_only_the_time_that_is_asked_for_is_looked_at(
 
 
 def test_where_there_are_more_a_sample_lies_evenly_over_the_time(tmp_path: Path, old: LoadedConfig) -> None:
-    handle(tmp_path, old, [track(n) for n in range(2000)], a_frame=7)
+    handle(old, [track(n) for n in range(2000)], a_frame=7)
     other = new(tmp_path, '[pipeline]\nhooks = ["drop"]\n[hooks.drop]\nrules = [{ type = "track" }]\n')
     report = compared(old, other, limit=200, samples=200)
     numbers = [int(id[1:]) for id in ids(report.hooks[0])]
@@ -219,7 +219,7 @@ def test_only_what_is_wanted_is_looked_at(tmp_path: Path, old: LoadedConfig) -> 
         track(2, "Paid"),
         {"type": "page", "name": "Paid", "messageId": "m3", "userId": "u"},
     ]
-    handle(tmp_path, old, events, source=lambda n: "app" if n == 2 else "website")
+    handle(old, events, source=lambda n: "app" if n == 2 else "website")
     other = new(tmp_path, '[pipeline]\nhooks = ["spec"]\n[hooks.sample]\nrate = 0.0\n')
     other.config.pipeline.hooks.append("sample")
 
@@ -234,7 +234,7 @@ def test_only_what_is_wanted_is_looked_at(tmp_path: Path, old: LoadedConfig) -> 
 
 def test_examples_of_a_kind_are_different_and_not_more_than_wanted(tmp_path: Path, old: LoadedConfig) -> None:
     names = ["A"] * 20 + ["B", "C", "D"]
-    handle(tmp_path, old, [track(n, name) for n, name in enumerate(names)])
+    handle(old, [track(n, name) for n, name in enumerate(names)])
     other = new(tmp_path, '[pipeline]\nhooks = ["drop"]\n[hooks.drop]\nrules = [{ type = "track" }]\n')
     (change,) = compared(old, other, samples=3).hooks
     assert [sample.name for sample in change.samples] == ["A", "B", "C"]
@@ -246,7 +246,7 @@ def test_strangers_names_and_keys_are_counted_one_by_one_up_to_a_number(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
     before = configuration(tmp_path, "old", "[pipeline]\nhooks = []\n")
-    handle(tmp_path, before, [track(n, f"Event {n}") for n in range(700)], a_frame=100)
+    handle(before, [track(n, f"Event {n}") for n in range(700)], a_frame=100)
 
     class Renames(Plugin):
         @hookimpl

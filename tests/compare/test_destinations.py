@@ -48,7 +48,7 @@ def texts(row: Destination) -> tuple[Any, Any]:
 
 
 def test_another_address_is_another_request_for_every_event(tmp_path: Path, old: LoadedConfig) -> None:
-    handle(tmp_path, old, [track(n) for n in range(6)])
+    handle(old, [track(n) for n in range(6)])
     report = compared(old, configuration(tmp_path, "new", CRM.replace("/in", "/v2")))
     row = one(report)
     assert (row.state, list(row.options), figures(row)) == ("changed", ["url"], (6, 6, 0, 0, 6))
@@ -63,7 +63,7 @@ def test_another_address_is_another_request_for_every_event(tmp_path: Path, old:
 def test_what_options_do_and_what_hooks_do_to_a_request_are_told_apart(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
-    handle(tmp_path, old, [track(n, context={"direct": True}) for n in range(4)])
+    handle(old, [track(n, context={"direct": True}) for n in range(4)])
     other = CRM.replace("/in", "/v2").replace('"spec"', '"spec", "ip"')
     row = one(compared(old, configuration(tmp_path, "new", other)))
     assert figures(row) == (4, 4, 0, 0, 4)
@@ -74,7 +74,7 @@ def test_what_options_do_and_what_hooks_do_to_a_request_are_told_apart(
 def test_a_destination_with_the_same_options_changes_only_with_the_events(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
-    handle(tmp_path, old, [track(n, event="A" if n else "B") for n in range(4)])
+    handle(old, [track(n, event="A" if n else "B") for n in range(4)])
     drops = CRM.replace('"spec"', '"spec", "drop"') + '[hooks.drop]\nrules = [{ event = "A" }]\n'
     row = one(compared(old, configuration(tmp_path, "new", drops)))
     assert (row.state, figures(row)) == ("same", (4, 1, 3, 0, 0))
@@ -91,7 +91,7 @@ def test_a_destination_with_the_same_options_changes_only_with_the_events(
 def test_an_event_that_a_destination_no_longer_gets_has_a_reason(
     tmp_path: Path, old: LoadedConfig, more: str, reason: str
 ) -> None:
-    handle(tmp_path, old, [track(n) for n in range(3)])
+    handle(old, [track(n) for n in range(3)])
     other = configuration(tmp_path, "new", CRM + more)
     assert reasons(one(compared(old, other))) == [("no_longer", reason, 3)]
     assert reasons(one(compared(other, old))) == [("newly", reason, 3)]
@@ -103,7 +103,7 @@ def test_integrations_of_an_event_decide_as_they_do_in_delivery(tmp_path: Path, 
         track(2, integrations={"All": False, "Webhook": True}),
         track(3),
     ]
-    handle(tmp_path, old, events)
+    handle(old, events)
     row = one(compared(old, configuration(tmp_path, "new", CRM.replace("/in", "/v2"))))
     assert figures(row) == (2, 2, 0, 0, 2)
 
@@ -111,7 +111,7 @@ def test_integrations_of_an_event_decide_as_they_do_in_delivery(tmp_path: Path, 
 def test_destinations_that_are_new_gone_or_renamed_are_told_as_such(
     tmp_path: Path, old: LoadedConfig
 ) -> None:
-    handle(tmp_path, old, [track(1)])
+    handle(old, [track(1)])
     renamed = CRM.replace("destinations.crm", "destinations.sales") + 'was = "crm"\n'
     row = one(compared(old, configuration(tmp_path, "new", renamed)), "sales")
     assert (row.state, list(row.options), figures(row)) == ("renamed from crm", [], (1, 1, 0, 0, 0))
@@ -151,7 +151,7 @@ def test_a_preview_may_send_nothing_fail_or_want_the_network(tmp_path: Path) -> 
     before.config.destinations["d"] = {"type": "odd"}
     after.config.destinations["d"] = {"type": "odder"}
     events = [track(1, "Nothing"), track(2, "Network"), track(3, integrations={"Odd": {"a": 1}})]
-    handle(tmp_path, before, events)
+    handle(before, events)
     row = one(compared(before, after, catalogue=Catalogue()), "d")
     assert figures(row) == (2, 2, 0, 0, 1)
     assert texts(row) == ({"type": "odd", "options": {"a": 1}}, {"type": "odder", "options": {"a": 1}})

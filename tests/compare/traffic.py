@@ -47,7 +47,6 @@ def configuration(folder: Path, name: str, text: str, sources: str = SOURCES) ->
 
 
 def handle(
-    folder: Path,
     config: LoadedConfig,
     lines: Sequence[Mapping[str, Any] | bytes],
     *,
@@ -61,7 +60,7 @@ def handle(
     """
 
     async def run() -> None:
-        rig = Rig(folder / "data", clock=(clock := FakeClock(AT_MS)))
+        rig = Rig(config.data_dir, clock=(clock := FakeClock(AT_MS)))
         texts = [
             line if isinstance(line, bytes) else received_line(line, received_at=AT_MS, source=source(i))
             for i, line in enumerate(lines)
