@@ -135,7 +135,8 @@ def groups(db: sqlite3.Connection, which: ParkedFilter, limit: int) -> Iterator[
     condition, values = which.where()
     found = db.execute(
         "select destination, reason, status, count(*) as events, min(at_ms), max(at_ms) from parked "
-        f"where {condition} group by destination, status, reason order by destination, events desc, reason limit ?",
+        f"where {condition} group by destination, status, reason "
+        "order by destination, events desc, status, reason limit ?",
         (*values, limit),
     )
     return (ParkedGroup(*row) for row in found)
