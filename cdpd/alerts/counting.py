@@ -158,16 +158,18 @@ _decode_discarded: Final = msgspec.json.Decoder(_Discarded).decode
 
 def received_by_source(lines: Iterable[bytes]) -> Counter[str]:
     """Lines of `received`, without those that repeat an earlier one (`cdpd discarded retry`)."""
-    found: Counter[bytes] = Counter()
+    found: dict[bytes, int] = {}
     slowly: Counter[str] = Counter()
     for line in lines:
-        at = line.find(_SOURCE, 0, _HEAD)
-        if at < 0:
+        start = line.find(_SOURCE, 0, _HEAD) + len(_SOURCE)
+        if start < len(_SOURCE):
             if line:  # not as ingest writes it
                 slowly.update(_outer(line))
-        elif line.find(_RETRY, 0, max(line.find(_EVENT), 0)) < 0:
-            start = at + len(_SOURCE)
-            found[line[start : line.find(b'"', start)]] += 1
+            continue
+        event = line.find(_EVENT, start)
+        if event < 0 or line.find(_RETRY, start, event) < 0:
+            name = line[start : line.find(b'"', start)]
+            found[name] = found.get(name, 0) + 1
     return slowly + Counter({name.decode(errors="replace"): n for name, n in found.items()})
 
 

@@ -25,14 +25,14 @@ _NAMES: Final = {
     "newly_parked": "newly parked events",
     "parked": "parked events",
     "lag": "lag",
-    "failing": "deliveries",
-    "misconfigured": "configuration",
+    "failing": "state",
+    "misconfigured": "state",
     "paused": "state",
     "stopped": "state",
     "volume": "volume",
     "volume_change": "change of volume",
     "discarded_share": "discarded share",
-    "disk_free": "free disk",
+    "disk_free": "disk",
     "disk_full": "disk",
 }
 _HINTS: Final = {
@@ -147,6 +147,11 @@ def _value(facts: Facts, reading: Reading) -> str:
     return f"{reading.text} (alert at {condition.operator} {limit})"
 
 
+def _plain(value: float) -> float:
+    """Whole numbers without a point, others with three digits after it."""
+    return int(value) if value == int(value) else round(value, 3)
+
+
 def _message(
     facts: Facts, status: Status, reading: Reading, text: str, since_ms: int, now_ms: int, key_ms: int
 ) -> Message:
@@ -160,8 +165,8 @@ def _message(
         **({kind.about: facts.subject} if facts.subject else {}),
         "when": alert.when,
         "over_seconds": alert.over_seconds or None,
-        "value": None if reading.value is None else round(reading.value, 3),
-        "threshold": float(condition.limit) if unit else None,
+        "value": None if reading.value is None else _plain(reading.value),
+        "threshold": _plain(float(condition.limit)) if unit else None,
         "unit": unit,
         "since": format_time(since_ms),
         "host": facts.host,

@@ -24,6 +24,8 @@ from cdpd.metrics import Metrics
 
 GIVEN_UP_AFTER: Final = 7 * 86400.0
 """Seconds after which a message is no news any more."""
+MOST_WAITING: Final = 500
+"""Messages that wait in one channel; then the oldest are given up."""
 _COMMIT_AGAIN: Final = 5.0
 
 
@@ -61,9 +63,6 @@ class Outbox:
 
     def look(self) -> None:
         """There may be new messages."""
-        self.waiting = {}
-        for pending in self._store.pending():
-            self.waiting[pending.channel] = self.waiting.get(pending.channel, 0) + 1
         self._count()
         for channel in self.waiting:
             if channel not in self._busy:
@@ -79,12 +78,9 @@ class Outbox:
         """All messages of a channel, in order."""
         failures = 0
         try:
-            while waiting := self._store.pending(channel):
-                self.waiting[channel] = len(waiting)
-                self._count()
-                first = waiting[0]
+            while (first := self._store.first(channel)) is not None:
                 told = await self._channels.send(channel, first.message, failures + 1)
-                if told.result == "again" and not self._too_old(first):
+                if told.result == "again" and not self._no_news(channel, first):
                     failures += 1
                     await self._wait(channel, first, told, failures)
                     continue
@@ -93,16 +89,19 @@ class Outbox:
                 failures = 0
                 self.problems.pop(channel, None)
                 await self._done(first)
+                self._count()
         finally:
-            self.waiting.pop(channel, None)
             self.problems.pop(channel, None)
             self._busy.discard(channel)
-            self._count()
 
     def _count(self) -> None:
+        self.waiting = self._store.waiting()
         self._metrics.set(names.ALERTS_UNSENT, value=sum(self.waiting.values()))
 
-    def _too_old(self, message: Pending) -> bool:
+    def _no_news(self, channel: str, message: Pending) -> bool:
+        """Whether it has waited for too long, or too many wait behind it."""
+        if self.waiting.get(channel, 0) > MOST_WAITING:
+            return True
         return self._clock.now_ms() - message.message.at_ms > GIVEN_UP_AFTER * 1000
 
     async def _wait(self, channel: str, message: Pending, told: Told, failures: int) -> None:

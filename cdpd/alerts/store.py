@@ -26,7 +26,6 @@ class Pending(Struct, frozen=True):
     """A message that is not delivered yet."""
 
     id: int
-    channel: str
     message: Message
 
 
@@ -75,13 +74,18 @@ class Store:
         rows = self._state.rows("select since_ms, at_ms from alert_places where name = ?", (RUNNING,))
         return (int(str(rows[0][0])), int(str(rows[0][1]))) if rows else None
 
-    def pending(self, channel: str | None = None) -> list[Pending]:
-        """Messages that are not delivered, oldest first; of one channel, or all."""
-        query = "select id, channel, message from alert_messages"
-        values = () if channel is None else (channel,)
-        rows = self._state.rows(f"{query}{' where channel = ?' if values else ''} order by id", values)
-        decode = msgspec.json.Decoder(Message).decode
-        return [Pending(int(str(id)), str(name), decode(str(text))) for id, name, text in rows]
+    def waiting(self) -> dict[str, int]:
+        """Channel → messages that are not delivered."""
+        rows = self._state.rows("select channel, count(*) from alert_messages group by channel")
+        return {str(channel): int(str(n)) for channel, n in rows}
+
+    def first(self, channel: str) -> Pending | None:
+        """The oldest message of a channel that is not delivered."""
+        query = "select id, message from alert_messages where channel = ? order by id limit 1"
+        rows = self._state.rows(query, (channel,))
+        if not rows:
+            return None
+        return Pending(int(str(rows[0][0])), msgspec.json.decode(str(rows[0][1]), type=Message))
 
     async def keep(self, done: Round) -> None:
         """Store a round."""

@@ -95,7 +95,7 @@ def _when(since: str | None) -> str:
 
 def _unsent(one: Mapping[str, Any]) -> str:
     problem = f": {printable(one['problem'])}" if one["problem"] else ""
-    return f"{plural(one['messages'], 'message')} {one['channel']} not delivered yet{problem}"
+    return f"not delivered yet: {plural(one['messages'], 'message')}, {one['channel']}{problem}"
 
 
 def _sent(one: Mapping[str, Any]) -> str:

@@ -111,8 +111,8 @@ def reference() -> str:
             "alerts.NAME",
             AlertConfig,
             "What to tell of, once when it begins and once when it is over. Whether it fires also stands in the log, "
-            "in `cdpd status` and in the metric `cdpd_alerts_firing`; `cdpd alerts test NAME` tries its channels. More: "
-            "`cdpd/alerts/README.md`.",
+            "in `cdpd status` and in the metric `cdpd_alerts_firing`; `cdpd alerts test NAME` tries its channels. "
+            "More: `cdpd/alerts/README.md`.",
         )
         + _conditions(),
         _section("data", DataConfig, "Where everything is kept."),

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cdpd import metrics as names
+from cdpd.alerts import outbox
 from cdpd.destinations.contract import Batch, Destination
 from cdpd.destinations.outcome import Delivered, Outcome
 from cdpd.testing import Reply, Vendor, running_vendor
@@ -228,3 +231,38 @@ async def test_a_test_message_shows_what_each_channel_answers(tmp_path: Path) ->
             assert rig.alerts.report.brief()["unsent"] == []
         assert vendor.requests[0].json["event"] == "Alert Test"
         assert "nothing is wrong" in slack.requests[0].json["text"]
+
+
+async def test_news_that_is_too_old_is_given_up(tmp_path: Path) -> None:
+    rig = AlertRig(tmp_path)
+    rig.say(state="stopped")
+    async with running_vendor() as vendor:
+        vendor.otherwise = Reply(500)
+        config = rig.config({"down": {**STOPPED, "to": ["ops"]}}, crm=CRM, ops=ops(vendor))
+        async with rig.started(config):
+            await rig.until(lambda: vendor.requests)
+        await rig.clock.advance(8 * 86400)
+        async with rig.started(config):
+            await rig.until(lambda: any("given up" in entry["event"] for entry in rig.told))
+            await rig.until(lambda: not rig.alerts.report.brief()["unsent"])
+            assert rig.firing == ["down of crm"]
+
+
+async def test_where_too_many_wait_the_oldest_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_WAITING", 3)
+    rig = AlertRig(tmp_path)
+    rig.say(state="running")
+    async with running_vendor() as vendor:
+        vendor.otherwise = Reply(500)
+        async with rig.started(rig.config({"down": {**STOPPED, "to": ["ops"]}}, crm=CRM, ops=ops(vendor))):
+            for state in ("stopped", "running", "stopped", "running", "stopped"):
+                rig.say(state=state)
+                await rig.look()
+            await rig.wait(60)
+            await rig.until(lambda: rig.alerts.report.brief()["unsent"][0]["messages"] == 3)
+            vendor.otherwise = Reply(200)
+            await rig.wait(600)
+            await rig.until(lambda: not rig.alerts.report.brief()["unsent"])
+        assert [taken.rpartition("-")[2] for taken in vendor.took] == ["fired", "resolved", "fired"]

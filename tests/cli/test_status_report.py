@@ -155,3 +155,21 @@ def test_what_it_does_not_know_is_left_to_be_shown_otherwise() -> None:
 )
 def test_durations_are_told_in_two_units_at_most(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_alerts_that_fire_are_named_and_what_is_not_told_yet() -> None:
+    alerts: dict[str, Any] = {"watched": 4, "firing": [], "unsent": [], "problem": None}
+    assert not any("ALERTS" in line for line in lines())
+    assert lines(alerts=alerts)[-1] == "ALERTS  none fires"
+    since = format_time(round(time.time() * 1000) - 600_000)
+    crm = {"alert": "late", "about": "crm", "when": "lag > 15m", "since": since, "now": "16 min behind"}
+    disk = {"alert": "disk", "about": None, "when": "disk_full", "since": since, "now": None}
+    unsent = {"channel": "to ops", "messages": 1, "problem": "no answer in time (ETIMEDOUT)"}
+    firing = {**alerts, "firing": [crm, disk], "unsent": [unsent], "problem": "state.db cannot be written"}
+    assert lines(alerts=firing)[-5:] == [
+        "ALERTS  2 firing",
+        "  late of crm: for 10 min: lag > 15m; now 16 min behind",
+        "  disk: for 10 min: disk_full",
+        "  not delivered yet: to ops: no answer in time (ETIMEDOUT)",
+        "  state.db cannot be written",
+    ]
