@@ -18,6 +18,8 @@ NAMES: Final = {
     "soak": "twenty minutes of load: are memory and descriptors flat",
     "pipeline": "the hook chain alone",
     "delivery": "destinations alone",
+    "trace": "looking for one event among a hundred million",
+    "mapping": "filters, triggers and mappings alone",
     "roles": "one process or several",
 }
 

@@ -78,7 +78,7 @@ class Compiler:
                 return Compiled(lambda event: not test(event), "bool")
             case Junction(word, operands):
                 tests = [self.condition(operand) for operand in operands]
-                return Compiled(_all(tests) if word == "and" else _any(tests), "bool")
+                return Compiled(all_of(tests) if word == "and" else any_of(tests), "bool")
             case Compare():
                 return Compiled(self._comparison(node), "bool")
             case Call():
@@ -190,7 +190,8 @@ def _scalar(value: Any, node: Node) -> bool:
     return True
 
 
-def _all(tests: list[Test]) -> Test:
+def all_of(tests: list[Test]) -> Test:
+    """`and` of any number; none: true."""
     if len(tests) == 2:
         first, second = tests
         return lambda event: first(event) and second(event)
@@ -204,7 +205,8 @@ def _all(tests: list[Test]) -> Test:
     return test
 
 
-def _any(tests: list[Test]) -> Test:
+def any_of(tests: list[Test]) -> Test:
+    """`or` of any number; none: false."""
     if len(tests) == 2:
         first, second = tests
         return lambda event: first(event) or second(event)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cdpd.mapping.closest import closest
-from cdpd.mapping.fql.compile import Fields, Read, Test, read_path
+from cdpd.mapping.fql.compile import Fields, Read, Test, all_of, any_of, read_path
 from cdpd.mapping.fql.errors import FqlSyntaxError
 from cdpd.mapping.fql.filter import Filter, keys_of
 from cdpd.mapping.fql.parser import parse
@@ -45,7 +45,7 @@ class _Triggers:
                 return self.test(operand, not negated)
             case Junction(word, operands):
                 tests = [self.test(operand, negated) for operand in operands]
-                return _every(tests) if (word == "and") is not negated else _some(tests)
+                return all_of(tests) if (word == "and") is not negated else any_of(tests)
             case Compare():
                 return self.comparison(node, negated)
             case Call():
@@ -111,7 +111,7 @@ class _Triggers:
             if not isinstance(item, Literal):
                 raise self.error(item, "a trigger compares a field with written values")
             tests.append(self.compared(item, read, "!=" if negated else "="))
-        return _every(tests) if negated else _some(tests)
+        return all_of(tests) if negated else any_of(tests)
 
     # -- text ----------------------------------------------------------------------------------------------
 
@@ -138,14 +138,6 @@ class _Triggers:
             return _text(read, lambda value: value.endswith(suffix), negated)
         hint = "write 'start*' or '*end'; filters know more patterns"
         raise self.error(wanted, "match in a trigger has one star, at the end or the start", hint)
-
-
-def _every(tests: list[Test]) -> Test:
-    return lambda event: all(test(event) for test in tests)
-
-
-def _some(tests: list[Test]) -> Test:
-    return lambda event: any(test(event) for test in tests)
 
 
 def _is(read: Read, value: str) -> Test:

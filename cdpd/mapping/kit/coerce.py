@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from cdpd.mapping.kit.errors import Place, place_text
 from cdpd.mapping.kit.field import Field, FieldType, same
+from cdpd.mapping.kit.nothing import NOTHING
 from cdpd.mapping.number_text import number_text
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -22,6 +23,10 @@ _DIGITS: Final = re.compile(r"-?[0-9]{1,16}(?:\.[0-9]{1,9})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt ].*)?")
 _MOST_DIGITS: Final = 400
 _TEXTS: Final = ("string", "text", "password")
+_AS_IT_IS: Final[Mapping[FieldType, type]] = {
+    "string": str, "text": str, "password": str, "integer": int, "number": int, "boolean": bool,
+}  # fmt: skip
+"""Types that need no look, which is nearly all there is."""
 _WANTED: Final[Mapping[FieldType, str]] = {
     "string": "a string", "text": "a string", "password": "a string", "number": "a number",
     "integer": "a whole number", "boolean": "true or false", "object": "an object",
@@ -58,10 +63,14 @@ def _members(
     made: dict[str, Any] = {}
     wrong: set[str] = set()
     for name, field in fields.items():
-        if name not in given or _is_empty(field, given[name], top=not place):
+        value = given.get(name, NOTHING)
+        if value is NOTHING or _is_empty(field, value, top=not place):
+            continue
+        if type(value) is _AS_IT_IS.get(field.type) and not field.multiple and not field.choices:
+            made[name] = value
             continue
         before = len(errors)
-        value = _value(field, given[name], (*place, name), errors)
+        value = _value(field, value, (*place, name), errors)
         if len(errors) > before:
             wrong.add(name)
         else:
@@ -103,7 +112,7 @@ def _one(field: Field, value: Any, place: Place, errors: list[FieldError]) -> An
         wanted = _WANTED[field.type]
         errors.append(FieldError(place_text(place), f"expected {wanted}, found {_shown(value)}"))
         return None
-    choices = field.values()
+    choices = field.values() if field.choices else ()
     if choices and not any(same(made, choice) for choice in choices):
         known = ", ".join(map(str, choices))
         errors.append(FieldError(place_text(place), f"expected one of {known}, found {_shown(made)}"))

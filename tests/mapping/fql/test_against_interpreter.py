@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cdpd.mapping.fql.errors import FqlError
@@ -222,7 +222,7 @@ CONDITIONS = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CONDITIONS, EVENTS)
 @example(("not", ("compare", "=", ("path", ["a"]), ("literal", "a"))), {"a": "b"})
 @example(("or", [("path", ["a"]), ("literal", True)]), {"a": 1})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdpd.mapping.fql.glob import BadPattern, compile_glob
@@ -50,6 +50,7 @@ PARTS = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PARTS, st.text(CHARACTERS, max_size=8))
 def test_a_pattern_matches_what_trying_everything_finds(parts: list[Any], text: str) -> None:
     pattern = "".join(map(written, parts))

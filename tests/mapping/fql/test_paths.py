@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cdpd.mapping.fql.filter import compile_value
@@ -36,6 +36,7 @@ NAMES = st.text(min_size=1, max_size=6) | st.sampled_from(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(NAMES, min_size=1, max_size=4))
 @example(["1", "5"])
 @example(["1e3"])

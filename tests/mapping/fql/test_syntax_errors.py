@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cdpd.mapping.fql.errors import FqlSyntaxError
@@ -129,6 +129,7 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.text(max_size=60) | st.lists(FRAGMENTS, max_size=25).map(" ".join) | st.lists(FRAGMENTS).map("".join)
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdpd.mapping.fql.errors import FqlSyntaxError
@@ -129,6 +129,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ANY_JSON)
 def test_no_event_makes_a_trigger_fail(value: object) -> None:
     trigger = compile_trigger(

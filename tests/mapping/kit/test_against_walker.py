@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdpd.mapping.kit.compile import compile_mapping
@@ -255,7 +255,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=3), EVENTS)
 def test_the_payload_is_the_walkers(mapping: dict[str, Any], event: dict[str, Any]) -> None:
     before = json.dumps(event)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdpd.mapping.kit.coerce import check
@@ -254,6 +254,7 @@ def fits(field: dict[str, Any], value: Any) -> bool:
     )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.sampled_from("ab"), FIELDS, max_size=2),
     st.dictionaries(st.sampled_from("abc"), VALUES),
