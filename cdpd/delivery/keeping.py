@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from typing import Final, Protocol
 
+import anyio
 import structlog
+from msgspec import Struct
 
 from cdpd.clock import Clock
 from cdpd.delivery.cursor import DeliveryCursor
@@ -57,6 +59,15 @@ class Store(Protocol):
     async def commit(self, moment: Moment) -> None: ...
 
 
+class _Part(Struct, eq=False):
+    """What goes with the cursor of one batch."""
+
+    attempts: Sequence[Attempt]
+    parked: Sequence[ParkedEvent]
+    done: Sequence[Item]
+    stored: bool = False
+
+
 class Keeper:
     """One destination's part of state.db."""
 
@@ -82,6 +93,8 @@ class Keeper:
         self._cursor = cursor
         self._voice = voice
         self._unparks = unparks
+        self._parts: list[_Part] = []
+        self._storing = anyio.Lock()
         self._held: Container[Position] = (
             state.parked_positions(name, since=committed.low.offset) if unparks else ()
         )
@@ -115,15 +128,21 @@ class Keeper:
     ) -> None:
         """Store the cursor as it is now, with what goes with it; tried until it is stored.
 
+        The cursor speaks of everything that is finished, so one moment after the other is stored, each with all that
+        came to be in the meantime: no cursor gets to the disk before the events that were parked below it.
+
         done: with strict order, and in a job, one of them may have been parked before, and is so no longer.
         """
-        refused = {event.position for event in parked} if self._unparks else ()
-        unparked = [
-            item.position for item in done if item.position in self._held and item.position not in refused
-        ]
+        part = _Part(attempts, parked, done)
+        self._parts.append(part)
+        async with self._storing:
+            if not part.stored:
+                await self._store()
+
+    async def _store(self) -> None:
         while True:
-            cursor = self._cursor()
-            moment = Moment(self._name, cursor, self._clock.now_ms(), parked, unparked, attempts)
+            parts, cursor = list(self._parts), self._cursor()
+            moment = self._moment(parts, cursor)
             try:
                 await self._state.commit(moment)
                 break
@@ -131,10 +150,29 @@ class Keeper:
                 self.problem = str(error)
                 self._voice.tell("state", "the cursor cannot be stored; trying again", problem=str(error))
             await self._clock.sleep(_COMMIT_AGAIN)
+        del self._parts[: len(parts)]
+        for part in parts:
+            part.stored = True
         self.committed = cursor
         self.problem = None
-        if self._unparks and (parked or unparked):
+        if self._unparks and (moment.parked or moment.unparked):
             self._held = self._state.parked_positions(self._name, since=cursor.low.offset)
+
+    def _moment(self, parts: Sequence[_Part], cursor: DeliveryCursor) -> Moment:
+        parked: dict[Position, ParkedEvent] = {}
+        unparked: dict[Position, None] = {}
+        for part in parts:
+            refused = {event.position: event for event in part.parked}
+            parked |= refused
+            for item in part.done if self._unparks else ():
+                position = item.position
+                if position not in refused and (position in self._held or position in parked):
+                    parked.pop(position, None)
+                    unparked[position] = None
+        attempts = [attempt for part in parts for attempt in part.attempts]
+        return Moment(
+            self._name, cursor, self._clock.now_ms(), list(parked.values()), list(unparked), attempts
+        )
 
     async def commit_if_moved(self) -> None:
         """Store the cursor where it is not stored yet."""
