@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any, Final, NoReturn
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from cdpd.clock import Clock
 from cdpd.config.load import LoadedConfig
 from cdpd.config.plugin_options import Catalogue
+from cdpd.delivery.filters import BY_RULES, FAILED
 from cdpd.delivery.making import Made, Maker
 from cdpd.delivery.route import (
     BY_INTEGRATIONS,
@@ -46,6 +48,11 @@ def _shown(value: object) -> object:
     return value.raw() if isinstance(value, Section | Items) else str(value)
 
 
+class _Identity(Struct):
+    messageId: Raw = Raw()
+
+
+_identify: Final = msgspec.json.Decoder(_Identity).decode
 _encode: Final = msgspec.json.Encoder(enc_hook=_shown).encode
 
 
@@ -72,13 +79,17 @@ class Side:
     """A destination as one configuration has it."""
 
     def __init__(
-        self, name: str, options: Mapping[str, Any], made: Made, router: Routes, env: DestinationEnv
+        self, name: str, options: Mapping[str, Any], made: Made, known: Collection[str], env: DestinationEnv
     ) -> None:
         self.name = name
         self.options = options
         """As they are written in the configuration."""
         self.made = made
-        self._router = router
+        self._chance = Random()
+        self._router: Routes = router_of(made.kind, made.config, known, chance=self._chance.random)
+        self._samples = any(
+            action.kind == "sample" for rule in made.config.filters for action in rule.actions
+        )
         self._env = env
         self._destination: Destination | None = None
 
@@ -86,6 +97,8 @@ class Side:
         """Where the event goes; a disabled destination has it wait."""
         if not self.made.config.enabled:
             return Route(DISABLED)
+        if self._samples:  # by chance: let it be the same one on both sides
+            self._chance.seed(bytes(_identify(line).messageId))
         try:
             return self._router.route(line)
         except NotAnEvent as error:
@@ -94,7 +107,7 @@ class Side:
     def sent(self, line: bytes, route: Route) -> Sent:
         """What is sent for it. A destination that cannot say has its error as payload: it is told, and no crash."""
         if route.skip is not None:
-            return Sent(None, why(route.skip))
+            return Sent(None, why(route))
         event = Event(line if route.line is None else route.line)
         if route.options is not None:
             event.options = Section(route.options)
@@ -110,9 +123,12 @@ class Side:
             return Sent(_encode({"cannot be shown": f"{type(error).__name__}: {error}"}))
 
 
-def why(skip: str) -> str:
-    """The code of a skip, in words."""
-    return _REASONS.get(skip, skip)
+def why(route: Route) -> str:
+    """Why an event is not sent, in words."""
+    skip = route.skip or NOT_CONNECTED
+    if skip == BY_RULES:
+        return f"the filter {route.by!r} keeps it back"
+    return f"the filter {route.by!r} cannot judge it" if skip == FAILED else _REASONS.get(skip, skip)
 
 
 class Pair:
@@ -147,9 +163,7 @@ class Pair:
         if self._alike and old == new and isinstance(old, bytes):
             assert self.before is not None
             route = self.before.route(old)  # both would send the same: what, nobody needs to know
-            return (
-                Compared(b"", b"", b"") if route.skip is None else Compared(None, None, None, why(route.skip))
-            )
+            return Compared(b"", b"", b"") if route.skip is None else Compared(None, None, None, why(route))
         before, after = _of(self.before, old, NEW), _of(self.after, new, GONE)
         halfway = before if self._alike else after if old == new else _of(self.after, old, GONE)
         reason = before.reason if before.payload is None else after.reason
@@ -203,7 +217,7 @@ def _sides(
             name,
             loaded.config.destinations[name],
             one,
-            router_of(one.kind, one.config, known),
+            known,
             DestinationEnv(name, offline, folder / name, clock, log),
         )
         for name, one in made.items()

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
-from cdpd.delivery.filters import Filters
+from cdpd.delivery.filters import Filters, Random
 from cdpd.delivery.integrations import Decision, decide, unknown_names
 from cdpd.destinations.contract import Destination, DestinationConfig
 
@@ -153,9 +153,14 @@ class Router:
 
 
 def router_of(
-    kind: type[Destination], config: DestinationConfig, known: Collection[str] = (), *, filtered: bool = True
+    kind: type[Destination],
+    config: DestinationConfig,
+    known: Collection[str] = (),
+    *,
+    filtered: bool = True,
+    chance: Random = random.random,
 ) -> Router:
-    """The rules of a destination with this configuration; `filtered`: its filters too."""
+    """The rules of a destination with this configuration; `filtered`: its filters too. `chance`: for their samples."""
     return Router(
         name=kind.name,
         sources=config.sources,
@@ -164,7 +169,7 @@ def router_of(
         obeys_integrations=kind.obeys_integrations,
         ordering=config.ordering,
         known=known,
-        filters=Filters(config.filters, random.random) if filtered else None,
+        filters=Filters(config.filters, chance) if filtered else None,
     )
 
 

@@ -123,6 +123,41 @@ def test_destinations_that_are_new_gone_or_renamed_are_told_as_such(
     assert texts(one(report, "null"))[1]["messageId"] == "m1"
 
 
+FILTER = """
+[[destinations.crm.filters]]
+title = "paid only"
+if = 'event = "Paid"'
+actions = [{ type = "drop" }]
+"""
+SAMPLE = """
+[[destinations.crm.filters]]
+if = 'type = "track"'
+actions = [{ type = "sample", percent = 0.5 }]
+"""
+
+
+def test_filters_decide_as_they_do_in_delivery(tmp_path: Path, old: LoadedConfig) -> None:
+    handle(old, [track(1, "Paid"), track(2)])
+    other = CRM + FILTER
+    assert reasons(one(compared(old, configuration(tmp_path, "new", other)))) == [
+        ("no_longer", "the filter 'paid only' keeps it back", 1)
+    ]
+    other = CRM + FILTER.replace('"drop"', '"drop_properties", fields = { properties = ["n"] }')
+    row = one(compared(old, configuration(tmp_path, "new", other)))
+    assert figures(row) == (2, 2, 0, 0, 1)
+    assert [path.path for path in row.changes[0].paths] == ["body.properties.n"]
+
+
+def test_samples_of_filters_draw_the_same_events_on_both_sides(tmp_path: Path) -> None:
+    before = configuration(tmp_path, "old", CRM + SAMPLE)
+    handle(before, [track(n) for n in range(200)])
+    for text in (CRM.replace("/in", "/v2") + SAMPLE, CRM.replace('"spec"', '"spec", "ip"') + SAMPLE):
+        row = one(compared(before, configuration(tmp_path, "new", text)))
+        assert row.before == row.after
+        assert 50 < row.after < 150
+        assert (row.no_longer, row.newly) == (0, 0)
+
+
 class Odd(Contract):
     """Sends nothing for some events, and cannot say what it sends for others."""
 
