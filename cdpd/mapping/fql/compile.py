@@ -116,13 +116,16 @@ class Compiler:
 
             def among(event: Fields) -> bool:
                 value = read(event)
-                return value in texts if type(value) is str else _scalar(value, node.left) and False
+                if type(value) is str:
+                    return value in texts
+                _check_scalar(value, node.left)
+                return False
 
             return among
 
         def test(event: Fields) -> bool:
             value, items = read(event), read_list(event)
-            _scalar(value, node.left)
+            _check_scalar(value, node.left)
             if items is None:
                 return False
             if not isinstance(items, list):
@@ -184,10 +187,9 @@ def _of(node: Node) -> str:
     return f" in {'.'.join(node.segments)}" if isinstance(node, Path) else ""
 
 
-def _scalar(value: Any, node: Node) -> bool:
+def _check_scalar(value: Any, node: Node) -> None:
     if type(value) is list or type(value) is dict:
         raise FqlError(f"in: {named(kind_of(value))} cannot be in a list{_of(node)}")
-    return True
 
 
 def all_of(tests: list[Test]) -> Test:
@@ -225,7 +227,14 @@ def _equality(node: Compare, left: Compiled, right: Compiled) -> Test:
         if isinstance(one, Literal):
             return _equals(read, one.value, other)
     first, second = left.read, right.read
-    return lambda event: equal(first(event), second(event))
+
+    def test(event: Fields) -> bool:
+        try:
+            return equal(first(event), second(event))
+        except RecursionError:
+            raise FqlError(f"{node.operator}: the values are nested too deep to compare") from None
+
+    return test
 
 
 def _equals(read: Read, wanted: Any, other: Node) -> Test:

@@ -130,7 +130,7 @@ def _case(compiler: Compiler, value: Any, place: Place) -> Resolve:
 
 def _replace(compiler: Compiler, value: Any, place: Place) -> Resolve:
     optional = ("replacement", "pattern2", "replacement2", "ignorecase", "global")
-    options = compiler.options(value, place, ("value", "pattern"), optional)
+    options = compiler.options(value, place, ("pattern",), ("value", *optional))
     if options is None:
         return compiler.value(None, place)
     flags = {"ignorecase": False, "global": True}
@@ -142,7 +142,7 @@ def _replace(compiler: Compiler, value: Any, place: Place) -> Resolve:
             pattern = _short(compiler, options, f"pattern{number}", place, 1)
             replacement = _short(compiler, options, f"replacement{number}", place, 0)
             changes.append(_replacer(pattern, replacement, flags["ignorecase"], flags["global"]))
-    operand = compiler.value(options["value"], (*place, "value"))
+    operand = compiler.value(options.get("value"), (*place, "value"))
 
     def resolve(event: Any) -> Any:
         found = operand(event)

@@ -322,6 +322,17 @@ def test_versions_are_compared_number_by_number(text: str, expected: bool) -> No
     assert test(text) is expected
 
 
+def test_values_too_deep_to_compare_are_an_error() -> None:
+    value: Any = 1
+    for _ in range(5000):
+        value = [value]
+    other: Any = 1
+    for _ in range(5000):
+        other = [other]
+    with pytest.raises(FqlError, match="nested too deep"):
+        compile_filter("properties = traits").test({"properties": value, "traits": other})
+
+
 def test_a_text_keeps_backslashes_that_escape_nothing() -> None:
     assert value(r"'it\'s \"x\" \\ \d'") == 'it\'s "x" \\ \\d'
     assert value('"it\'s"') == "it's"

@@ -322,6 +322,7 @@ def test_replace_takes_its_patterns_literally(options: dict[str, Any], value: ob
 
 def test_replace_on_a_missing_value_is_empty() -> None:
     assert made({"@replace": {"value": path("x"), "pattern": "a"}}) == ""
+    assert made({"@replace": {"pattern": "a"}}) == ""
 
 
 # -- shapes -------------------------------------------------------------------------------------------------------
