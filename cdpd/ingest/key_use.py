@@ -86,6 +86,8 @@ def read_uses(path: Path) -> KeyUse:
         return KeyUse(_decode(path.read_bytes()))
     except FileNotFoundError:
         return KeyUse()
+    except UnicodeDecodeError as error:  # no DecodeError to msgspec
+        raise msgspec.DecodeError(str(error)) from error
 
 
 class KeyUseFile:

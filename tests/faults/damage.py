@@ -67,27 +67,41 @@ async def _before(world: World) -> Stored:
 
 
 async def _after(world: World, before: Stored, where: str) -> str:
-    """Start, doing what we are told to do about it; everything arrives that was not named as lost."""
+    """Do what we are told to do about it; everything arrives that was not named as lost."""
     world.vendor.otherwise = Reply()
     told = []
+    if world.random.random() < 0.5:  # nobody knows of it yet
+        told += await _start(world)
+        await world.load.send(10)
+        await world.until(
+            lambda: "damage" in world.said() or world.all_delivered(but=world.load.bad),
+            "everything is delivered, or the damage is told of",
+        )
+        await world.stop()
     said = await world.log_command("log", "repair")
     world.told.append(f"repair said: {said}")
     if lost := _name_lost(world, before, said):
         told.append(f"{lost} lines named as lost")
+    told += await _start(world)
+    await world.load.send(30)
+    await world.until_delivered(but=world.load.bad)
+    return f"{where}: {'; '.join(told) or 'nothing of it matters'}"
+
+
+async def _start(world: World) -> list[str]:
+    """Start; where it refuses, without the file that it names."""
     try:
         await world.start()
     except AssertionError:
         said = world.said()
         assert "Traceback" not in said, said
         assert "state.db" in said, said
-        told.append("refused to start on state.db, which was then removed")
         for path in world.daemon.data.glob("state.db*"):
             path.unlink()
         world.may_come_again()
         await world.start()
-    await world.load.send(30)
-    await world.until_delivered(but=world.load.bad)
-    return f"{where}: {'; '.join(told) or 'nothing of it matters'}"
+        return ["it refused to start on state.db, which was then removed"]
+    return []
 
 
 @scenario(

@@ -209,11 +209,7 @@ class World:
         but: whether an id is not expected at `out`.
         """
         wanted = self.load.good
-
-        def all_here() -> bool:
-            return wanted - self.gone <= set(self.vendor.took) | {one for one in wanted if but(one)}
-
-        await self.until(all_here, "everything acknowledged is delivered")
+        await self.until(lambda: self.all_delivered(but), "everything acknowledged is delivered")
         await self.until(
             lambda: wanted - self.gone <= set(self.copies()), "the other destination has all too"
         )
@@ -222,6 +218,11 @@ class World:
             lambda: bad <= {line.id for line in self._lines("discarded") if line.code != "duplicate"},
             "what is bad is discarded",
         )
+
+    def all_delivered(self, but: Callable[[str], bool]) -> bool:
+        """Whether everything acknowledged that has to come to `out` has come."""
+        wanted = self.load.good - self.gone
+        return wanted <= set(self.vendor.took) | {one for one in wanted if but(one)}
 
     def said(self) -> str:
         """The end of the daemon's log."""

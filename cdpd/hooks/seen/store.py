@@ -270,5 +270,5 @@ def _sealed(data: bytes, packed: Packed) -> tuple[Any, ...] | None:
 def _read_clean(folder: Path) -> _Clean:
     try:
         return msgspec.json.decode((folder / _CLEAN).read_bytes(), type=_Clean)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Untrusted(f"{folder}: not stopped cleanly") from error
