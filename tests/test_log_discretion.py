@@ -78,7 +78,7 @@ WEBHOOK: Final = """
 type = "webhook"
 url = "{base}/{status}?token={url}"
 headers = {{ Authorization = "Bearer {header}" }}
-signing_secret = "{signing}"
+shared_secret = "{signing}"
 mode = "{mode}"
 """
 PLUGIN: Final = '''

@@ -48,6 +48,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "backup": Entry("backup", "Copy the data folder, while the daemon runs"),
     },
     "Extend it": {
+        "destination": Entry("destination", "Try a destination: cases from a file, or an event"),
         "new": Entry("new", "Write a package with a hook or a destination of your own"),
         "plugins": Entry("plugins", "List hooks, destinations and commands, and their options"),
     },

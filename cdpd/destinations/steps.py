@@ -164,4 +164,4 @@ class _Run:
 def _refuses_everybody(outcome: Outcome) -> bool:
     if isinstance(outcome, RateLimited):
         return outcome.scope == "destination"
-    return isinstance(outcome, Misconfigured)
+    return isinstance(outcome, Misconfigured) or (isinstance(outcome, TryAgain) and outcome.after is not None)

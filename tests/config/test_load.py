@@ -367,15 +367,15 @@ def test_a_secret_in_a_file_that_everybody_can_read_is_warned_of(tmp_path: Path)
 
             class Hook(Destination):
                 class Config(DestinationConfig, frozen=True, kw_only=True):
-                    signing_secret: str
+                    shared_secret: str
 
             return {"webhook": FakeFound(Hook)}
 
     path = tmp_path / "cdpd.toml"
-    path.write_text('[destinations.webhook]\nsigning_secret = "hush"' + GOOD)
+    path.write_text('[destinations.webhook]\nshared_secret = "hush"' + GOOD)
     path.chmod(0o644)
     found = load(path, catalogue=WithSecret()).warnings
-    assert [(w.line, w.column, w.key) for w in found] == [(2, 18, "destinations.webhook.signing_secret")]
+    assert [(w.line, w.column, w.key) for w in found] == [(2, 17, "destinations.webhook.shared_secret")]
     assert "hush" not in str(found)
     path.chmod(0o640)
     assert load(path, catalogue=WithSecret()).warnings == []

@@ -456,7 +456,7 @@ async def test_no_secret_is_kept_or_shown_anywhere(tmp_path: Path) -> None:
     config = {
         "type": "webhook",
         "headers": {"Authorization": f"Bearer {hidden}"},
-        "signing_secret": "another-s3cr3t",
+        "shared_secret": "another-s3cr3t",
     }
     async with vendor() as it:
         url = f"{it.url}?api_key=key-in-the-address"

@@ -45,7 +45,7 @@ async def test_a_webhooks_request_is_shown_without_its_secrets() -> None:
         Webhook,
         url="https://user:pass@crm.example/in?token=abc",
         headers={"Authorization": "Bearer secret"},
-        signing_secret="key",
+        shared_secret="key",
         signature="both",
     )
     assert shown == {
@@ -68,7 +68,7 @@ async def test_a_webhooks_request_is_shown_without_its_secrets() -> None:
 )
 async def test_a_webhook_that_sends_arrays_is_shown_with_one(signature: str, names: set[str]) -> None:
     shown = await preview(
-        Webhook, url="https://a.example", mode="batch", signing_secret="k", signature=signature
+        Webhook, url="https://a.example", mode="batch", shared_secret="k", signature=signature
     )
     assert shown["body"] == [json.loads(LINE)]
     assert set(shown["headers"]) == {"Content-Type", *names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import anyio
@@ -60,7 +61,7 @@ def test_a_plan_holds_everything_once_within_limits_and_order(
     for user in "abc":
         its = [where[place] for place, pair in enumerate(pairs) if pair[1] == user]
         assert its == sorted(its)
-        for before, after in zip(its, its[1:], strict=False):
+        for before, after in itertools.pairwise(its):
             assert before == after or before in steps[after].after
 
 

@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from cdpd.config.decode import decode
+from cdpd.destinations.actions import ActionSetup
 from cdpd.destinations.outcome import BadConfig, BadCredentials, BadEvent, Delivered, TooLarge, TryAgain
 from cdpd.destinations.webhook import Webhook
 from cdpd.event import Event
+from cdpd.testing import running_destination, running_vendor
 from tests.delivery.vendor import Reply, vendor
 from tests.destinations.conftest import Make, batch
 
@@ -119,22 +121,23 @@ async def test_what_its_answers_mean(make: Make, status: int, kind: type) -> Non
 
 async def test_the_signature_is_of_timestamp_and_whole_body(make: Make) -> None:
     async with vendor() as it:
-        hook = make(Webhook, url=it.url, mode="batch", signing_secret="hush", gzip=True)
+        hook = make(Webhook, url=it.url, mode="batch", shared_secret="hush", gzip=True)
         await hook.deliver(batch(*({"properties": {"x": "x" * 500}} for _ in range(9))))
     (request,) = it.requests
     body = request.body
+    first = body[1 : body.index(b"},{") + 1]
     assert int(request.headers["Content-Length"]) < len(body) / 2
     stamp = request.headers["X-Timestamp"]
     assert stamp == "1700000000"
     expected = hmac.new(b"hush", stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     assert request.headers["X-Signature-256"] == f"sha256={expected}"
-    assert "X-Signature" not in request.headers
+    assert request.headers["X-Signature"] == hmac.new(b"hush", first, hashlib.sha1).hexdigest()
     assert request.headers["Content-Encoding"] == "gzip"
 
 
 async def test_the_older_signature_is_of_the_first_events_json(make: Make) -> None:
     async with vendor() as it:
-        hook = make(Webhook, url=it.url, mode="batch", signing_secret="hush", signature="both")
+        hook = make(Webhook, url=it.url, mode="batch", shared_secret="hush", signature="both")
         given = batch({}, {})
         await hook.deliver(given)
     (request,) = it.requests
@@ -168,7 +171,6 @@ async def test_a_message_id_that_no_header_may_have_is_left_out_of_it(make: Make
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({}, "url"),
         ({"url": "example.com/x"}, "https://example.com"),
         ({"url": "ftp://example.com"}, "https://example.com"),
         ({"url": "http://"}, "https://example.com"),
@@ -186,3 +188,51 @@ def test_a_wrong_option_is_named(options: dict[str, Any], word: str) -> None:
         msgspec.convert(options, Webhook.Config, dec_hook=decode)
     assert word in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+def test_it_has_to_say_where_to_once() -> None:
+    send = ActionSetup(action="send", when="all", mapping={"url": "https://b.example"})
+    for options, told in (
+        ({}, ["it does not say where to"]),
+        ({"url": "https://a.example"}, []),
+        ({"actions": [send]}, []),
+        ({"url": "https://a.example", "actions": [send]}, ["`url` is not used with `actions`: each of them"]),
+        ({"actions": [ActionSetup(action="send", when="all")]}, ["the action send needs the field 'url'"]),
+    ):
+        found = [problem.message for problem in Webhook.problems(Webhook.Config(**options))]
+        assert [text[: len(start)] for text, start in zip(found, told, strict=True)] == told
+
+
+async def test_actions_send_what_their_mappings_make_each_to_its_own_address() -> None:
+    async with running_vendor() as it:
+        send = {
+            "action": "send",
+            "when": 'type = "track"',
+            "mapping": {
+                "url": {"@template": it.url + "/{{properties.to}}"},
+                "data": {"name": {"@path": "$.event"}, "price": {"@path": "$.properties.price"}},
+                "headers": {"X-Env": "test", "content-type": "application/x-own"},
+            },
+        }
+        async with running_destination(Webhook, {"actions": [send], "shared_secret": "s3cr3t"}) as hook:
+            events = [
+                {"event": f"E{n}", "userId": f"u{n}", "properties": {"to": "ab"[n % 2], "price": n * 1.0}}
+                for n in range(3)
+            ]
+            told = await hook.deliver(*events, {"type": "page"}, {"event": "E", "properties": {"to": "\n"}})
+    assert [outcome.kind for outcome in told] == ["delivered"] * 3 + ["skipped", "bad_event"]
+    assert {request.path: request.json for request in it.requests} == {
+        "/a": [{"name": "E0", "price": 0}, {"name": "E2", "price": 2}],
+        "/b": {"name": "E1", "price": 1},
+    }
+    (alone,) = [request for request in it.requests if request.path == "/b"]
+    assert alone.headers["Content-Type"] == "application/x-own"
+    assert alone.headers["X-Signature"] == hmac.new(b"s3cr3t", alone.body, hashlib.sha1).hexdigest()
+
+
+async def test_an_action_sends_one_by_one_where_its_batch_size_says_so() -> None:
+    async with running_vendor() as it:
+        send = {"action": "send", "when": "all", "mapping": {"url": it.url, "batch_size": 0}}
+        async with running_destination(Webhook, {"actions": [send]}) as hook:
+            await hook.deliver({"userId": "a"}, {"userId": "b"})
+    assert [type(request.json) for request in it.requests] == [dict, dict]

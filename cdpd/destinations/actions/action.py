@@ -41,6 +41,8 @@ class Batching(Struct, frozen=True):
     """… or what has to be equal, made of a payload."""
     weight: Callable[[Any], int] | None = None
     """How many of `max_events` a payload counts for, where it becomes several elements."""
+    limit: Callable[[Any], int] | None = None
+    """How many of such payloads share a request, where that is fewer."""
 
 
 class Action(Struct, frozen=True, kw_only=True, eq=False):

@@ -73,6 +73,10 @@ class ActionDestination(Destination):
     """What it does unless the configuration says otherwise."""
     answers: ClassVar[Table] = Table()
     """Where its vendor's answers mean something else than usual."""
+    example_settings: ClassVar[Mapping[str, Any]] = {}
+    """Settings with which it can be made, for documentation and cases: those that have no default."""
+    example_mapping: ClassVar[Mapping[str, Any]] = {}
+    """Fields without which no action of it can run, such as an address."""
     requests_at_once: int = 8
     """Requests of one batch that may run side by side; each user's go one after the other."""
 
@@ -168,7 +172,10 @@ class ActionDestination(Destination):
         own: Hashable = msgspec.json.encode([getattr(payload, key) for key in batching.keys])
         key = (subscription.name, own if batching.by is None else (own, batching.by(payload)))
         weight = 1 if batching.weight is None else batching.weight(payload)
-        return Entry(key, user, len(event.line()), weight, batching.max_events, batching.max_bytes)
+        most = batching.max_events
+        if batching.limit is not None:
+            most = min(most, max(batching.limit(payload), 1))
+        return Entry(key, user, len(event.line()), weight, most, batching.max_bytes)
 
     async def _perform(self, calls: Sequence[_Call]) -> Sequence[Outcome]:
         """One outcome a call; a failure is one too."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
 
 from cdpd.destinations.actions import (
     Action,
@@ -48,6 +48,7 @@ class CustomerIO(ActionDestination):
     """Customer.io: people, devices, objects and events, over its Track API v2 (its “Pipelines” are something else)."""
 
     name = "Customer.io"
+    example_settings: ClassVar[Mapping[str, Any]] = {"site_id": "site-1", "api_key": "cio-key"}
 
     class Config(ActionsConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
         site_id: Secret

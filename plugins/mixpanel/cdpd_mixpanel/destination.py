@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
 
 from cdpd.destinations.actions import (
     Action,
@@ -34,6 +34,7 @@ class Mixpanel(ActionDestination):
     """Mixpanel: events through its import API (doubles are known by `$insert_id`), profiles and groups."""
 
     name = "Mixpanel"
+    example_settings: ClassVar[Mapping[str, Any]] = {"project_token": "mp-token"}
 
     class Config(ActionsConfig, forbid_unknown_fields=True, frozen=True, kw_only=True):
         project_token: Secret

@@ -1,0 +1,93 @@
+"""`cdpd destination`: for authors of destinations, and for trying one out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cdpd import discovery
+from cdpd.cli.exits import FAILED, USAGE, CommandError
+from cdpd.cli.options import JsonOption, examples, new_app
+from cdpd.cli.output import plural, print_json
+from cdpd.terminal import coloured, paint, printable
+
+if TYPE_CHECKING:
+    from cdpd.destinations.contract import Destination
+    from cdpd.testing.cases import Cases, Result
+
+app = new_app("Try a destination: with cases from a file, or with an event.", no_args_is_help=True)
+
+
+@app.callback()
+def destination() -> None:
+    """Keep the commands subcommands."""
+
+
+@app.command(
+    epilog=examples(
+        "cdpd destination cases destination-cases.json",
+        "cdpd destination cases destination-cases.json --destination mixpanel --json",
+        more="A case names an action, settings and an event, and the requests that have to come of it; a response case "
+        "an answer, and the outcome of each event. Nothing is sent. Exits 1 where a case fails.",
+    )
+)
+def cases(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Cases, JSON.", show_default=False)],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--destination", metavar="NAME", help="Only cases of this one; repeatable.", show_default=False
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a file of cases against the installed destinations."""
+    import asyncio
+
+    from cdpd.testing.cases import read_cases
+
+    try:
+        found = read_cases(file)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{file}: {error}", USAGE) from None
+    results = asyncio.run(_run(found.of(only or ())))
+    if not results:
+        raise CommandError(f"{file} has no such case", USAGE)
+    failed = sum(not result.passed for result in results)
+    if json:
+        split = {"cases": "case", "response_cases": "response case"}
+        print_json(
+            {key: [result for result in results if result.kind == kind] for key, kind in split.items()}
+            | {"passed": len(results) - failed, "failed": failed}
+        )
+    else:
+        colours = coloured(sys.stdout)
+        print("\n".join(_shown(result, colours) for result in results))
+        print(f"\n{plural(len(results), 'case')}, {failed} failed")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+async def _run(found: Cases) -> list[Result]:
+    from cdpd.testing.cases import run_case, run_response_case
+
+    kinds: dict[str, type[Destination] | None] = {}
+    installed = discovery.destinations()
+    for case in (*found.cases, *found.response_cases):
+        name = str(case.get("destination", ""))
+        if name not in kinds:
+            kinds[name] = installed[name].load() if name in installed else None
+    results = [await run_case(kinds[str(case.get("destination", ""))], case) for case in found.cases]
+    return results + [
+        await run_response_case(kinds[str(case.get("destination", ""))], case)
+        for case in found.response_cases
+    ]
+
+
+def _shown(result: Result, colours: bool) -> str:
+    word, colour = ("passed", "green") if result.passed else ("FAILED", "red")
+    lines = [f"{paint(word, colour, colours)}  {result.destination}  {result.title}"]
+    return "\n".join([*lines, *(f"        {printable(problem)}" for problem in result.problems)])
