@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
         ("ingest", {"single: ingest, durable", "batch of 100: ingest, durable"}),
         ("latency", {"accept → delivered, median", "answer p99 at 500/s, idle"}),
         ("size", {"disk for both streams, 10 events a frame", "anonymous memory"}),
+        ("trace", {"index", "an id in the index", "cdpd trace"}),
     ],
 )
 def test_a_short_form_prints_its_figures(name: str, figures: set[str]) -> None:

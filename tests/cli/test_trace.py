@@ -96,7 +96,7 @@ def test_tries_that_repeat_are_counted(cdpd: Cdpd, tmp_path: Path) -> None:
     stored(folder)
     tries = [attempt("1-2", "retry", attempt=n, at_ms=AT_MS + n * 3_600_000) for n in range(1, 31)]
     folder.state("hook", 0, attempts=tries)
-    code, lines, _ = trace(cdpd, folder, "m1")
+    _, lines, _ = trace(cdpd, folder, "m1")
     (told,) = [line.strip() for line in lines if "the same" in line]
     assert told == "2026-02-01 18:00:00.000  29 tries more, up to number 30: the same"
 
