@@ -20,8 +20,8 @@ from cdpd.delivery.making import DestinationError
 from cdpd.delivery.state import StateDb, StateError
 from cdpd.parts.alerts import alert_calls
 from cdpd.parts.destinations import destination_calls
-from cdpd.parts.parked import parked_calls
 from cdpd.parts.jobs import job_calls
+from cdpd.parts.parked import parked_calls
 from cdpd.parts.part import Ground
 from cdpd.parts.pause import pause_calls
 from cdpd.parts.reset import reset_calls
