@@ -83,7 +83,7 @@ class Delivery:
         self._applying = anyio.Lock()
         self._stopping = False
         self._tasks: TaskGroup
-        self.dropper = Dropper(state, self._is_strict, self.halted, metrics, log)
+        self.dropper = Dropper(state, self._is_strict, self.halted, metrics, log, self.jobs.pass_dropped)
         """Of parked events."""
         self.by_hand = ByHand(lambda: self._slots, self.halted, self.dropper, events, state, clock, log)
         self._expiry = Expiry(state, self.dropper, clock, log)

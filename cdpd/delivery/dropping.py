@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final, Literal, TypeVar
@@ -30,7 +30,8 @@ class Dropper:
     """Drops events of any destination, configured or not.
 
     `strict`: whether a parked event of that destination holds the later ones. `halted`: no consumer of it runs inside
-    the `with`; afterwards it goes on from the cursor that is stored then.
+    the `with`; afterwards it goes on from the cursor that is stored then. `dropped`: told of each destination whose
+    events were dropped.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Dropper:
         halted: Callable[[str], AbstractAsyncContextManager[None]],
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
+        dropped: Callable[[str], Awaitable[None]],
     ) -> None:
         self._state = state
+        self._dropped = dropped
         self._strict = strict
         self._halted = halted
         self._metrics = metrics
@@ -71,6 +74,8 @@ class Dropper:
             finally:
                 if done.get(name):
                     self._tell(name, done[name], which, why)
+            if done.get(name):
+                await self._dropped(name)
         return {name: dropped for name, dropped in done.items() if dropped}
 
     async def _drop_held(self, name: str, which: ParkedFilter) -> int:

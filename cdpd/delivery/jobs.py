@@ -10,10 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
@@ -29,7 +28,7 @@ from cdpd.delivery.parked import ParkedFilter
 from cdpd.delivery.replay import ReplayRouter, ReplaySpec, Selection
 from cdpd.delivery.replay_range import range_of
 from cdpd.delivery.replay_survey import Portion, survey
-from cdpd.delivery.retry_parked import RetrySpec, chosen
+from cdpd.delivery.retry_parked import RetrySpec, parked_at, retry_of
 from cdpd.delivery.route import router_of
 from cdpd.delivery.state import Change, StateDb, StateError
 from cdpd.delivery.waiting import first_of
@@ -40,7 +39,6 @@ from cdpd.log.readable import ReadableStream
 GRACE: Final = 10.0
 """Seconds that batches in flight get when a job is stopped."""
 _STORE_AGAIN: Final = 1.0
-_T = TypeVar("_T")
 _GONE: Final = (
     "the destination is no longer in the configuration; `cdpd replay resume {}` goes on where the job stopped, once "
     "it is there again"
@@ -129,6 +127,14 @@ class Jobs:
             if working.job.destination == destination:
                 working.wake()
 
+    async def pass_dropped(self, destination: str) -> None:
+        """Parked events of it were dropped: where they held a job's line (`ordering = "strict"`), it goes on."""
+        for working in list(self._working.values()):
+            if working.job.destination == destination and working.holding:
+                dropped = working.holding - self._state.parked_positions(destination)
+                if dropped:
+                    working.pass_over(dropped)
+
     # -- asked for -----------------------------------------------------------------------------------------
 
     async def plan_replay(
@@ -188,23 +194,13 @@ class Jobs:
 
     async def count_parked(self, which: ParkedFilter) -> dict[str, tuple[RetrySpec | None, int]]:
         """What `retry_parked` would do: destination → (what a job would send, how many the live consumer would)."""
-        names = [which.destination] if which.destination is not None else await self._parked_at(which)
+        names = [which.destination] if which.destination is not None else await parked_at(self._state, which)
+        told = {}
         for name in names:
-            self._of(name)
-        told: dict[str, tuple[RetrySpec | None, int]] = {}
-        for name in names:
-            only = msgspec.structs.replace(which, destination=name)
             below = self._line(name)
-            found = await self._read(partial(chosen, which=only, below=below))
-            spec = None
-            if found is not None:
-                spec = RetrySpec(only, found.newest, found.first, found.until, found.total)
-            waiting = 0
-            if below is not None:
-                every = await self._read(partial(chosen, which=only, below=None))
-                waiting = (every.total if every is not None else 0) - (spec.total if spec is not None else 0)
-            if spec is not None or waiting:
-                told[name] = spec, waiting
+            spec, held = await retry_of(self._state, msgspec.structs.replace(which, destination=name), below)
+            if spec is not None or held:
+                told[name] = spec, held
         return told
 
     async def cancel(self, id: str) -> Job:
@@ -274,26 +270,6 @@ class Jobs:
             return None
         cursor = self._state.cursor(name)
         return None if cursor is None else cursor.low.offset
-
-    async def _parked_at(self, which: ParkedFilter) -> list[str]:
-        def names(db: sqlite3.Connection) -> list[str]:
-            condition, values = which.where()
-            query = f"select distinct destination from parked where {condition} order by 1"
-            return [name for (name,) in db.execute(query, values)]
-
-        return await self._read(names)
-
-    async def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Its answer, off the event loop. Raises StateError."""
-
-        def read() -> _T:
-            try:
-                with self._state.reader() as db:
-                    return query(db)
-            except sqlite3.Error as error:
-                raise StateError(f"{self._state.path} cannot be read: {error}") from error
-
-        return await anyio.to_thread.run_sync(read)
 
     async def _begin(self, destination: str, spec: Spec, start: Position) -> Job:
         now = self._clock.now_ms()

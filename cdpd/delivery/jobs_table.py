@@ -89,6 +89,10 @@ def put_job(db: sqlite3.Connection, job: Job) -> None:
     db.execute("delete from jobs where state != 'running' and number <= ?", (number - ENDED_KEPT,))
 
 
+def put_cursor(db: sqlite3.Connection, id: str, cursor: DeliveryCursor) -> None:
+    db.execute("update jobs set cursor = ? where id = ?", (str(cursor), id))
+
+
 def put_state(db: sqlite3.Connection, id: str, state: JobState, problem: str, at_ms: int) -> None:
     db.execute(
         "update jobs set state = ?, problem = ?, changed_ms = ? where id = ?", (state, problem, at_ms, id)

@@ -16,7 +16,7 @@ from cdpd.config.rate import parse_rate
 from cdpd.delivery.backoff import retry_delay
 from cdpd.delivery.consumer import Consumer, Wiring
 from cdpd.delivery.jobs_counts import Counts, JobStep
-from cdpd.delivery.jobs_table import Job
+from cdpd.delivery.jobs_table import Job, put_cursor
 from cdpd.delivery.making import Made, Maker
 from cdpd.delivery.mask import Mask
 from cdpd.delivery.reading import Feed
@@ -53,6 +53,8 @@ class JobStore:
         self._left_out: deque[tuple[int, dict[str, int]]] = deque()
         """Lines in a row that do not go, not counted yet: (offset of the last, code → how many)."""
         self._gap = True
+        self.holding: set[Position] = set()
+        """Refused, and not done: with strict order they hold all others."""
 
     def begin(self) -> None:
         """Reading begins at the stored cursor: what was noted beyond it comes again."""
@@ -82,11 +84,18 @@ class JobStore:
         while self._left_out and self._left_out[0][0] < moment.cursor.low.offset:
             passed.append(self._left_out.popleft())
         counts = _counted(moment, [codes for _, codes in passed])
+        # One that holds the others is refused again and again; it may be delivered in the end.
+        counts.parked -= len(self.holding.intersection(event.position for event in moment.parked))
+        counts.parked -= len(self.holding.intersection(moment.unparked))
         try:
             await self._state.commit(msgspec.structs.replace(moment, job=JobStep(self._job.id, counts)))
         except StateError:
             self._left_out.extendleft(reversed(passed))
             raise
+        self.holding |= {
+            event.position for event in moment.parked if not moment.cursor.covers(event.position)
+        }
+        self.holding = {place for place in self.holding if not moment.cursor.covers(place)}
         job = self._job
         job.cursor, job.changed_ms = moment.cursor, moment.at_ms
         job.counts.add(counts)
@@ -135,8 +144,10 @@ class Working:
         self.ended = anyio.Event()
         self.scope = anyio.CancelScope(shield=True)
         self._maker = maker
+        self._state = state
         self._known = known
         self._stopping = anyio.Event()
+        self._passing: set[Position] = set()
         self._random = wiring.random
         self._clock = wiring.clock
         self._store = store = JobStore(job, state, wiring.metrics)
@@ -168,6 +179,17 @@ class Working:
         if self.consumer is not None:
             self.consumer.stop()
 
+    @property
+    def holding(self) -> set[Position]:
+        """Events that were refused and hold all others (`ordering = "strict"`)."""
+        return self._store.holding
+
+    def pass_over(self, dropped: set[Position]) -> None:
+        """These count as finished, from now on."""
+        self._passing |= dropped
+        if self.consumer is not None:
+            self.consumer.stop()
+
     def wake(self) -> None:
         """Try at once what waits for a retry or a probe."""
         if self.consumer is not None:
@@ -190,6 +212,7 @@ class Working:
         mask, failures = Mask(secrets_in(self.made.config)), 0
         while not self._stopping.is_set() and not self.through:
             try:
+                await self._pass()
                 await self._consume()
             except Exception as error:
                 single = _single(error)
@@ -206,6 +229,14 @@ class Working:
                 )
                 await first_of(self._stopping.wait, partial(self._clock.sleep, wait))
 
+    async def _pass(self) -> None:
+        """What counts as finished without having been sent; the consumer goes on behind it."""
+        dropped, self._passing = self._passing, set()
+        if dropped:
+            cursor = self.job.cursor.without(dropped)
+            await self._state.change(partial(put_cursor, id=self.job.id, cursor=cursor))
+            self.job.cursor, self._store.holding = cursor, self._store.holding - dropped
+
     async def _consume(self) -> None:
         job, made = self.job, _for_job(self.made, self.job)
         self._store.begin()
@@ -219,7 +250,7 @@ class Working:
                 until=job.spec.until,
             )
             self.consumer, self.problem = consumer, ""
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._passing:
                 consumer.stop()
             try:
                 await consumer.run()

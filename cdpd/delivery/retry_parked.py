@@ -5,18 +5,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, closing
-from typing import Final
+from typing import Final, TypeVar
 
+import anyio.to_thread
 import msgspec
 from msgspec import Struct
 
-from cdpd.delivery.parked import ParkedFilter
+from cdpd.delivery.parked import ParkedFilter, counts
 from cdpd.delivery.reading import FeedReader
 from cdpd.delivery.replay import SOURCE_NOT_CONNECTED
 from cdpd.delivery.route import NOT_CONNECTED, Route, Routes
+from cdpd.delivery.state import StateDb, StateError
 from cdpd.event import BEGINNING, Position
 from cdpd.log.reader import Frame, Slice
 
+_T = TypeVar("_T")
 Opened = Callable[[], AbstractContextManager[sqlite3.Connection]]
 """A connection for reading state.db (StateDb.reader)."""
 
@@ -41,25 +44,46 @@ class RetrySpec(Struct, frozen=True, omit_defaults=True, tag="retry"):
         return min(settled, self.total)
 
 
-class Chosen(Struct, frozen=True):
-    """What a filter chooses at this moment, of one destination."""
+async def parked_at(state: StateDb, which: ParkedFilter) -> list[str]:
+    """The destinations that have such events. Raises StateError."""
 
-    newest: int
-    first: int
-    """The lowest offset among them …"""
-    until: int
-    """… and one past the highest."""
-    total: int
+    def names(db: sqlite3.Connection) -> list[str]:
+        return list(counts(db, which))
+
+    return await _read(state, names)
 
 
-def chosen(db: sqlite3.Connection, which: ParkedFilter, below: int | None) -> Chosen | None:
-    """None where nothing is. `below`: only events before this offset of `events`."""
-    condition, values = which.where()
-    if below is not None:
-        condition, values = f"{condition} and line_offset < ?", [*values, below]
-    query = f"select max(id), min(line_offset), max(line_offset), count(*) from parked where {condition}"
-    newest, first, last, total = db.execute(query, values).fetchone()
-    return Chosen(newest, first, last + 1, total) if total else None
+async def retry_of(state: StateDb, which: ParkedFilter, below: int | None) -> tuple[RetrySpec | None, int]:
+    """What a retry would send of one destination; and how many stand at `below` or behind it, and are not meant.
+
+    `below`: an offset of `events`. Raises StateError.
+    """
+
+    def find(db: sqlite3.Connection) -> tuple[RetrySpec | None, int]:
+        condition, values = which.where()
+        query = f"select max(id), min(line_offset), max(line_offset), count(*) from parked where {condition}"
+        newest, first, last, every = db.execute(query, values).fetchone()
+        if every and below is not None and last >= below:
+            query += " and line_offset < ?"
+            newest, first, last, total = db.execute(query, (*values, below)).fetchone()
+        else:
+            total = every
+        return (RetrySpec(which, newest, first, last + 1, total) if total else None), every - total
+
+    return await _read(state, find)
+
+
+async def _read(state: StateDb, query: Callable[[sqlite3.Connection], _T]) -> _T:
+    """Its answer, off the event loop. Raises StateError."""
+
+    def read() -> _T:
+        try:
+            with state.reader() as db:
+                return query(db)
+        except sqlite3.Error as error:
+            raise StateError(f"{state.path} cannot be read: {error}") from error
+
+    return await anyio.to_thread.run_sync(read)
 
 
 class ParkedFeed:

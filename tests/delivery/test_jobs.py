@@ -158,6 +158,31 @@ async def test_a_batch_that_hangs_is_given_up_after_a_while(tmp_path: Path) -> N
         assert (job.state, job.counts.settled, job.cursor.low.offset) == ("cancelled", 0, 0)
 
 
+async def test_with_strict_order_a_refused_event_holds_the_job_until_it_is_dropped(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+
+    def behave(batch: Batch) -> list[Outcome]:
+        return [BadEvent("no", 400) if e.message_id in ("m2", "m4") else Delivered() for e in batch.events]
+
+    rig.scripted(behave)
+    async with rig.running(d={**OFF, "ordering": "strict", "batch": {"max_events": 1}}):
+        await rig.append_many(7)
+        jobs, job = rig.delivery.jobs, await replay(rig)
+        for held in ("m2", "m4"):
+            await rig.until(lambda h=held: [event.message_id for event in rig.state.parked("d")] == [h])
+            assert jobs.status(job)["state"] == "paused"
+            if held == "m2":
+                await rig.clock.advance(2000)  # it is probed now and then, and counts once
+                await rig.until(lambda: rig.state.parked("d")[0].attempts > 1)
+            assert "holds the later ones" in jobs.status(job)["problem"]
+            await rig.delivery.dropper.drop(ParkedFilter())
+        await rig.until(ended(rig, job))
+        assert job.state == "done"
+        assert list(dict.fromkeys(rig.sent)) == [f"m{n}" for n in range(7)]
+        assert (job.counts.delivered, job.counts.parked) == (5, 2)
+        assert not rig.state.parked("d")
+
+
 # -- reloads -----------------------------------------------------------------------------------------------
 
 
