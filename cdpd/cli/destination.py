@@ -10,7 +10,7 @@ import typer
 
 from cdpd import discovery
 from cdpd.cli.exits import FAILED, USAGE, CommandError
-from cdpd.cli.options import JsonOption, examples, new_app
+from cdpd.cli.options import ConfigOption, DataDirOption, JsonOption, examples, new_app
 from cdpd.cli.output import plural, print_json
 from cdpd.terminal import coloured, paint, printable
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from cdpd.destinations.contract import Destination
     from cdpd.testing.cases import Cases, Result
 
-app = new_app("Try a destination: with cases from a file, or with an event.", no_args_is_help=True)
+app = new_app(
+    "Try a destination: with cases from a file, or with an event.",
+    no_args_is_help=True,
+    epilog=examples("cdpd destination test mixpanel --event event.json"),
+)
 
 
 @app.callback()
@@ -68,6 +72,41 @@ def cases(
         print("\n".join(_shown(result, colours) for result in results))
         print(f"\n{plural(len(results), 'case')}, {failed} failed")
     if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command(
+    "test",
+    epilog=examples(
+        "cdpd destination test mixpanel --event event.json",
+        "cdpd log cat events --last 1 | cdpd destination test mixpanel --event - --live",
+        more="Shows what filters, triggers and mappings do, and the request; secrets are masked. Nothing is sent "
+        "without --live, and nothing is stored. Exits 1 where --live comes to anything but delivered or skipped.",
+    ),
+)
+def try_out(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="As in [destinations.NAME].", show_default=False)
+    ],
+    event: Annotated[
+        str, typer.Option("--event", metavar="FILE", help="An event, JSON; - for a pipe.", show_default=False)
+    ],
+    live: Annotated[bool, typer.Option("--live", help="Send it, and show the answers.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Bring one event through a destination of the configuration, step by step."""
+    import asyncio
+
+    from cdpd.cli.destination_test import read_event, shown, tried
+
+    told = asyncio.run(tried(name, config, data_dir, read_event(event), live))
+    if json:
+        print_json(told)
+    else:
+        print(shown(told))
+    if told.outcome not in ("", "delivered", "skipped"):
         raise typer.Exit(FAILED)
 
 
