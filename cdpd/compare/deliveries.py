@@ -115,12 +115,25 @@ class Side:
             if self._destination is None:
                 self._destination = self.made.kind(self.made.config, self._env)
             shown = self._destination.preview(event)
-            return Sent(None, SKIPPED) if shown is None else Sent(_encode(shown))
+            nothing = _nothing(shown)
+            return Sent(_encode(shown)) if nothing is None else Sent(None, nothing)
         except BaseException as error:
             if ends_us(error):
                 raise
             # A stranger's code may raise anything.
             return Sent(_encode({"cannot be shown": f"{type(error).__name__}: {error}"}))
+
+
+def _nothing(shown: object) -> str | None:
+    """Why nothing is sent, where a preview says so; without the details, which may be another for each event."""
+    if shown is None:
+        return SKIPPED
+    if not isinstance(shown, list) or not shown:
+        return None
+    if not all(isinstance(one, dict) and {"outcome", "reason"} <= one.keys() for one in shown):
+        return None
+    told = (f"{one['outcome']}: {one['reason']}" for one in shown)
+    return ", ".join(dict.fromkeys(": ".join(text.split(": ")[:2]) for text in told))
 
 
 def why(route: Route) -> str:

@@ -163,7 +163,7 @@ class Destination:
         """What `deliver` would send for this event alone, for `cdpd diff`: JSON types, or msgspec.Raw for JSON text.
 
         Without network or files, on an instance that was made but never started; secrets, and what is another at every
-        try (times, signatures), as `cdpd.secret.HIDDEN`. None: nothing is sent, it would be Skipped. Default: the event
-        itself.
+        try (times, signatures), as `cdpd.secret.HIDDEN`. Where nothing is sent: None, or a list of nothing but
+        `{"outcome": kind, "reason": why}`. Default: the event itself.
         """
         return Raw(event.line())

@@ -16,6 +16,8 @@ from cdpd.destinations.contract import Batch
 from cdpd.destinations.contract import Destination as Contract
 from cdpd.destinations.outcome import Outcome
 from cdpd.event import Event
+from cdpd.hookspecs import hookimpl
+from cdpd.plugins import Plugin
 from tests.pipeline.rig import InstalledClass
 
 from .traffic import compared, configuration, handle, track
@@ -169,13 +171,22 @@ class Odd(Contract):
     def preview(self, event: Event) -> object:
         if event.event == "Nothing":
             return None
+        if event.event == "Unmapped":
+            return [{"mapping": "a", "outcome": "bad_event", "reason": f"INVALID: {event.message_id} is not"}]
         if event.event == "Network":
             self.env.http.get("https://vendor.example")
         return {"type": self.config.type, "options": event.options}
 
 
+class Renames(Plugin):
+    @hookimpl
+    def cdpd_enrich(self, event: Event) -> None:
+        event.event = {"Sent": "Unmapped", "Unmapped": "Sent"}.get(event.event or "", event.event)
+
+
 class Catalogue:
-    hooks = staticmethod(discovery.hooks)
+    def hooks(self) -> dict[str, Installed]:
+        return {**discovery.hooks(), "renames": InstalledClass(Renames)}
 
     def destinations(self) -> dict[str, Installed]:
         return {"odd": InstalledClass(Odd), "odder": InstalledClass(Odd)}
@@ -194,3 +205,13 @@ def test_a_preview_may_send_nothing_fail_or_want_the_network(tmp_path: Path) -> 
     newly = one(compared(nothing, after, catalogue=Catalogue()), "d").changes[0]
     shown = [json.loads(bytes(sample.after or b"null")) for sample in newly.samples]
     assert {"cannot be shown": "RuntimeError: preview has no network (http.get)"} in shown
+
+
+def test_why_a_destination_would_send_nothing_is_told_without_the_details(tmp_path: Path) -> None:
+    before, after = (configuration(tmp_path, name, HOOKS) for name in ("old", "new"))
+    before.config.destinations["d"] = {"type": "odd"}
+    handle(before, [track(1, "Sent"), track(2, "Unmapped"), track(3, "Unmapped")])
+    after.config.destinations["d"] = {"type": "odd"}
+    after.config.pipeline.hooks.append("renames")
+    row = one(compared(before, after, catalogue=Catalogue()), "d")
+    assert reasons(row) == [("newly", "bad_event: INVALID", 2), ("no_longer", "bad_event: INVALID", 1)]
