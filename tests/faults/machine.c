@@ -1,6 +1,7 @@
 /* A machine that fails on demand: preloaded into the daemon (LD_PRELOAD), told what to do through a shared page.
  *
  * - System calls that change files below one folder fail with a given errno, all of them or each n-th.
+ * - Syncs may do nothing and say nothing, as disks do that lie.
  * - The wall clock is off by any number of milliseconds.
  * - The machine seems to have been started anew (another boot id).
  * - Host names below `.test` are this machine, or cannot be resolved.
@@ -36,7 +37,7 @@ struct page {
     uint64_t counted;  /* calls that might have failed */
     uint64_t failed;   /* those that did */
     uint32_t no_names; /* host names cannot be resolved */
-    uint32_t unused;
+    uint32_t lies;     /* syncs say that they worked, and do nothing */
     char path[256];    /* only files whose path contains this */
     char boot_id[64];  /* another boot id, as the kernel writes it; empty: the true one */
 };
@@ -111,12 +112,14 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
 int fsync(int fd) {
     REAL(fsync);
     if (fails(SYNC, fd)) FAIL;
+    if (page && page->lies) return 0;
     return real(fd);
 }
 
 int fdatasync(int fd) {
     REAL(fdatasync);
     if (fails(SYNC, fd)) FAIL;
+    if (page && page->lies) return 0;
     return real(fd);
 }
 

@@ -183,9 +183,9 @@ async def _failing(world: World, kinds: Sequence[str], error: int, path: str, ea
     await _well_again(world)
     refused = {status: n for status, n in world.load.answers.items() if status != 200}
     assert set(refused) <= {503}, refused
-    often = f"each {each}th" if each > 1 else "every"
+    often = f"one of {each}" if each > 1 else "each"
     return (
-        f"{errno.errorcode[error]} from {often} {'/'.join(kinds)} below {path}: {world.page.failed} calls failed, "
+        f"{errno.errorcode[error]} from {often} {'/'.join(kinds)} in {path}: {world.page.failed} calls failed, "
         f"{refused.get(503, 0)} requests were answered 503"
     )
 

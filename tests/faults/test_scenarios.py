@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from cdpd.testing import CUT, Reply
 from tests.faults.catalogue import SCENARIOS
-from tests.faults.machine import lacks_preload, library
+from tests.faults.machine import BlockDisk, lacks_power_loss, lacks_preload, library
 from tests.faults.report import markdown
 from tests.faults.runner import Plan
 from tests.faults.scenario import Row, Scenario, play
+from tests.faults.world import World
 from tests.services import need
 
 
@@ -37,6 +39,45 @@ async def test_a_promise_is_kept(scenario: Scenario, machine: Path | None) -> No
     assert row.verdict != "broken", f"{scenario.promised}\n{row.reason}\n{again}"
     if row.verdict == "known fault":
         pytest.xfail(f"{row.reason} ({again})")
+
+
+async def _on_a_disk_that_lies(world: World) -> str:
+    world.page.lie()
+    world.vendor.otherwise = Reply(503)
+    await world.vendor.open()
+    with BlockDisk(world.folder, world.daemon.data) as disk:
+        await world.start()
+        await world.load.send(50)
+        disk.lose_power()
+        await world.kill()
+        disk.power_on()
+        world.page.new_boot()
+        await world.start()
+        await world.finish()
+    return "nothing was synced"
+
+
+async def test_a_daemon_that_does_not_sync_is_found_out_by_a_power_loss(machine: Path | None) -> None:
+    need((missing := lacks_power_loss() or lacks_preload()) is None, missing or "")
+    lying = Scenario("lies", "Nothing is lost.", _on_a_disk_that_lies, machine=True, may_wait=True)
+    row = await play(lying, 1, machine)
+    assert row.verdict == "broken"
+    assert "lost: m" in row.reason
+
+
+async def test_a_vendor_that_hides_what_it_took_is_found_out(machine: Path | None) -> None:
+    async def hides(world: World) -> str:
+        await world.vendor.open()
+        await world.start()
+        world.vendor.replies(CUT)
+        await world.load.send(30)
+        await world.until_delivered()
+        world.vendor.unheard.clear()
+        return "it took events, cut its answer, and does not say so"
+
+    row = await play(Scenario("hides", "Nothing is doubled.", hides), 1, machine)
+    assert row.verdict == "broken"
+    assert "doubled: m" in row.reason
 
 
 def test_scenarios_have_names_of_their_own() -> None:
