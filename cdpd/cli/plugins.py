@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -13,8 +12,11 @@ from cdpd import discovery
 from cdpd.cli.exits import FAILED, CommandError
 from cdpd.cli.options import JsonOption, examples, new_app
 from cdpd.cli.output import columns, print_json
+from cdpd.cli.plugin_reference import actions_explained, explained, markdown_actions, markdown_options
 from cdpd.config.describe import Option, first_line, options
 from cdpd.config.problem import did_you_mean
+from cdpd.destinations.actions.describe import ActionsDoc, actions_doc
+from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.contract import DestinationConfig
 from cdpd.terminal import coloured, paint
 
@@ -38,6 +40,8 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
     version: str
     doc: str = ""
     options: list[Option] = []
+    actions: ActionsDoc | None = None
+    """Of a destination made of actions."""
     error: str = ""
 
 
@@ -55,12 +59,13 @@ def plugins(context: typer.Context, json: JsonOption = False) -> None:
         raise typer.Exit(FAILED)
 
 
-@app.command(epilog=examples("cdpd plugins show dedup", "cdpd plugins show file --json"))
+@app.command(epilog=examples("cdpd plugins show dedup", "cdpd plugins show webhook --markdown"))
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name in `cdpd plugins`.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a page in Markdown.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show a plugin's options: type, default, and what each is for."""
+    """Show a plugin's options (type, default, what each is for), and what a destination can do."""
     found = _installed()
     shown = [plugin for plugin in found if plugin.name == name]
     if not shown:
@@ -69,7 +74,8 @@ def show(
     if json:
         print_json({"plugins": shown})
     else:
-        print("\n\n".join(_shown(plugin) for plugin in shown))
+        render = _markdown if markdown else _shown
+        print("\n\n".join(render(plugin) for plugin in shown))
     if any(plugin.error for plugin in shown):
         raise typer.Exit(FAILED)
 
@@ -90,7 +96,8 @@ def _looked_into(kind: str, found: discovery.Found) -> Plugin:
     except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything; that is what is shown
         reason = f"{type(error).__name__}: {error}"
         return Plugin(found.name, kind, found.distribution, found.version, error=reason)
-    return Plugin(found.name, kind, found.distribution, found.version, _doc(loaded), own)
+    actions = actions_doc(loaded) if kind == "destination" and issubclass(loaded, ActionDestination) else None
+    return Plugin(found.name, kind, found.distribution, found.version, _doc(loaded), own, actions)
 
 
 def _doc(loaded: Any) -> str:
@@ -128,21 +135,28 @@ def _shown(plugin: Plugin) -> str:
         common = {option.name for option in options(DestinationConfig)}
     lines += ["", f"[{plugin.kind}s.{plugin.name}]"]
     own = [option for option in plugin.options if option.name not in common]
-    lines += _explained(own) or ["It has no options of its own."]
+    lines += explained(own) or ["It has no options of its own."]
     if common:
         lines += ["", "Options of every destination:"]
-        lines += _explained(option for option in plugin.options if option.name in common)
+        lines += explained(option for option in plugin.options if option.name in common)
+    if plugin.actions is not None:
+        lines += actions_explained(plugin.actions)
     return "\n".join(lines)
 
 
-def _explained(shown: Iterable[Option], indent: str = "") -> list[str]:
-    lines = []
-    for option in shown:
-        default = (
-            "needed" if option.required else f"default {option.default}" if option.default else "optional"
-        )
-        lines.append(f"{indent}{option.name}  ({option.type}; {default})")
-        if option.doc:
-            lines.append(f"{indent}    {option.doc}")
-        lines += _explained(option.inner, f"{indent}    ")
-    return lines
+def _markdown(plugin: Plugin) -> str:
+    """The reference of a plugin, as a page."""
+    lines = [
+        f"# {plugin.name}",
+        "",
+        plugin.doc,
+        "",
+        f"A {plugin.kind} of `{plugin.distribution}` {plugin.version}.",
+    ]
+    if plugin.error:
+        return "\n".join([*lines, "", f"It cannot be loaded: {plugin.error}"])
+    lines += ["", "## Options", "", "| option | type | | |", "| --- | --- | --- | --- |"]
+    lines += markdown_options(plugin.options)
+    if plugin.actions is not None:
+        lines += markdown_actions(plugin.actions)
+    return "\n".join(lines)
