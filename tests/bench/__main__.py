@@ -21,6 +21,9 @@ NAMES: Final = {
     "trace": "looking for one event among a hundred million",
     "mapping": "filters, triggers and mappings alone",
     "roles": "one process or several",
+    "isolation": "do dead destinations slow the others",
+    "many": "memory of a hundred destinations",
+    "outage": "how fast a destination catches up after an outage",
 }
 
 

@@ -180,6 +180,10 @@ class Daemon:
         except NotRunning as error:
             raise SystemExit(f"the daemon ended: {error}; {self.log.read_text()[-2000:]}") from None
 
+    def reload(self) -> None:
+        """Apply its configuration file as it is now."""
+        self._control.reload()
+
     def lag(self, destination: str) -> int:
         """Events that were received and have not been delivered."""
         status = self.status()

@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[2]
     [
         ("ingest", {"single: ingest, durable", "batch of 100: ingest, durable"}),
         ("latency", {"accept → delivered, median", "answer p99 at 500/s, idle"}),
+        ("isolation", {"5 beside 10 that hang and 5 that fail", "answer p99 at 500/s, beside the dead"}),
+        ("many", {"memory of a destination"}),
+        ("outage", {"delivered while it catches up", "answer p99 while it catches up"}),
         ("size", {"disk for both streams, 10 events a frame", "anonymous memory"}),
         ("trace", {"index", "an id in the index", "cdpd trace"}),
     ],
