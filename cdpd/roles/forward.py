@@ -32,13 +32,17 @@ ANSWERED_BY: Final[Mapping[str, Role]] = {
     **dict.fromkeys((RESET, FORGET, PAUSE, RESUME, DROP, DESTINATIONS), "deliver"),
 }
 """Call → the role of the process that answers it."""
+_LONG: Final = {DROP: 3600.0, FORGET: 3600.0}
+"""Call → seconds that it may take where it goes through many rows."""
 
 
 def forwarded(process: Callable[[Role], RoleProcess]) -> Calls:
     """The calls, for a supervisor that knows which process has a role."""
 
     async def forward(name: str, role: Role, body: bytes) -> dict[str, Any]:
-        return await passed_on(process(role), lambda client: client.call(name, body or None))
+        return await passed_on(
+            process(role), lambda client: client.call(name, body or None), _LONG.get(name, 60.0)
+        )
 
     return {name: partial(forward, name, role) for name, role in ANSWERED_BY.items()}
 
