@@ -89,32 +89,26 @@ def summary(job: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n" + columns(_rows(job), indent="  ")
 
 
-def _rows(job: Mapping[str, Any]) -> list[tuple[str, int | str, str]]:
+def _rows(job: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     retry = job["kind"] == "retry"
-    rows: list[tuple[str, int | str, str]] = [("delivered", _n(job["delivered"]), "")]
+    rows: list[tuple[str, int, str]] = [("delivered", job["delivered"], "")]
     if job["skipped"]:
-        rows.append(("skipped", _n(job["skipped"]), "the destination has nothing to send for them"))
+        rows.append(("skipped", job["skipped"], "the destination has nothing to send for them"))
     for code, n in sorted(job["filtered"].items(), key=lambda item: -item[1]):
-        rows.append(("left out", _n(n), why(code) + ("; they stay parked" if retry else "")))
+        rows.append(("left out", n, why(code) + ("; they stay parked" if retry else "")))
     if job["parked"]:
         parked = "refused again, parked still" if retry else "refused"
-        rows.append(
-            ("parked", _n(job["parked"]), f"{parked}: cdpd parked ls --destination {job['destination']}")
-        )
+        rows.append(("parked", job["parked"], f"{parked}: cdpd parked ls --destination {job['destination']}"))
     settled = job["delivered"] + job["skipped"] + job["parked"] + sum(job["filtered"].values())
     rest = job["done"] - settled
     if not retry and rest > 0:
-        rows.append(("not chosen", _n(rest), "of another time, source, type or name, or deleted"))
+        rows.append(("not chosen", rest, "of another time, source, type or name, or deleted"))
     left = job["total"] - job["done"]
     if left > 0:
-        rows.append(("not done", _n(left), "dropped meanwhile" if retry and job["state"] == "done" else ""))
+        rows.append(("not done", left, "dropped meanwhile" if retry and job["state"] == "done" else ""))
     if job["retried"]:
-        rows.append(("tried again", _n(job["retried"]), "counted each time"))
+        rows.append(("tried again", job["retried"], "counted each time"))
     return rows
-
-
-def _n(count: int) -> str:
-    return f"{count:,}"
 
 
 _WHY: Final = {

@@ -231,8 +231,7 @@ class Jobs:
         """Raises JobError."""
         jobs = self._known()
         if id not in jobs:
-            hint = did_you_mean(id, list(jobs)) or "`cdpd replay ls` shows them"
-            raise JobError(f"there is no job {id!r}; {hint}")
+            raise JobError(f"there is no job {id!r}: `cdpd replay ls` shows them")
         return jobs[id]
 
     def all(self) -> list[Job]:
