@@ -39,6 +39,8 @@ from cdpd.metrics import Metrics
 from cdpd.secret import secrets_in
 from cdpd.timestamp import format_time
 
+LEAST_READ: Final = 1000
+"""Events that may be in memory however small the batches are: those that wait for a retry hold up nobody soon."""
 _LAZY: Final = 1.0
 """Seconds after which a cursor that moved only over events for others is stored …"""
 _MUCH: Final = 10_000
@@ -101,7 +103,9 @@ class Consumer:
             router=router,
             window=self._window,
             lanes=self._lanes,
-            bound=Bound((concurrency + 4) * limits.max_events, (concurrency + 1) * limits.max_bytes),
+            bound=Bound(
+                max((concurrency + 4) * limits.max_events, LEAST_READ), (concurrency + 1) * limits.max_bytes
+            ),
             metrics=wiring.metrics,
             bad_line=lambda item, reason: self._unreadable.append((item, reason)),
             until=until,

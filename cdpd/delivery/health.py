@@ -68,7 +68,7 @@ class Health(Struct):
         self.failing_since = None
         self.paused = None
         self.well_at = max(self.well_at, sent_at)
-        if sent_at >= self.limited_at:
+        if sent_at > self.limited_at:
             self.limits = 0
         return recovered
 
@@ -87,7 +87,7 @@ class Health(Struct):
     def limit(self, after: float | None, sent_at: float, now: float, random: Random) -> None:
         """The vendor asked to wait so many seconds; None: as long as after a failure, longer each time in a row."""
         if after is None:
-            if sent_at < self.limited_at:
+            if sent_at <= self.limited_at:
                 return  # the batches that were in flight then are told the same once more
             self.limits += 1
             after = retry_delay(self.limits, random)

@@ -8,6 +8,7 @@ Times are passed in, monotonic seconds; only `turn` waits.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from cdpd.clock import Clock
@@ -31,7 +32,7 @@ class Pace:
         self.most = most
         self.share = 1.0
         """How much of what it may do at once a destination does at present."""
-        self._halved_at = now
+        self._halved_at = -math.inf
         self._requests = None if requests is None else Bucket.full(requests, 1.0, now)
         self._events = None
         if events is not None:
@@ -48,7 +49,7 @@ class Pace:
 
     def slower(self, sent_at: float, now: float) -> None:
         """A batch was too much. Batches that were sent before it got slower say nothing new."""
-        if sent_at >= self._halved_at:
+        if sent_at > self._halved_at:
             self.share = max(self.share / 2, LEAST)
             self._halved_at = now
 

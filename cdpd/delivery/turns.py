@@ -17,7 +17,7 @@ from cdpd.delivery.pace import Pace
 from cdpd.delivery.verdict import Verdict
 from cdpd.destinations.contract import BatchLimits
 
-_FRESH_PROBE: Final = 5
+_FRESH_PROBE: Final = 3
 """Every so many probes asks with an event that was never tried: all that were may be refused for their content."""
 
 
@@ -210,7 +210,7 @@ class Turns:
             lanes.rejoin(items, rest)
         elif turn.probe and (beside := self._with_room()) is not None:
             beside.items.extend(items)
-        elif its_own and told.tries and not told.answered and len(halves := lanes.halves(items)) > 1:
+        elif (its_own or group.suspect) and told.tries and len(halves := self._halves(told)) > 1:
             # One of them spoils all others: whoever it is, it is found in a few steps.
             soon = now + retry_delay(1, self._random)
             for half in halves:
@@ -245,6 +245,10 @@ class Turns:
         for user, items in users.items():
             lanes.wait(items, turn.group.failures + 1, now + waits[user])
         return left
+
+    def _halves(self, told: Verdict) -> list[list[Item]]:
+        """The batch in two, where it failed as a whole: then its outcomes do not tell who is to blame."""
+        return [] if told.done or told.wrong is not None else self.lanes.halves(told.again)
 
     def _first(self, group: Group) -> None:
         self.lanes.waiting.insert(0, group)

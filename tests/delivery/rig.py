@@ -236,8 +236,10 @@ class Rig:
         quiet = looks = 0
         while looks < 300:
             await asyncio.sleep(0.001)
+            for _ in range(10):  # on a busy machine a millisecond is one turn of the loop: too few to go to sleep
+                await asyncio.sleep(0)
             if self._committing:  # a disk always comes back
-                quiet = 0
+                quiet = looks = 0
                 continue
             looks += 1
             busy = any(status.get("in_flight") for status in self.delivery.status().values()) or self._reads()

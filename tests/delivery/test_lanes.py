@@ -173,7 +173,7 @@ def test_without_a_crash_nothing_is_taken_twice_and_ranges_above_the_mark_surviv
     window.read(Position(10, EPOCH))
     window.finish([items[0], items[1], items[4], items[5], items[9]])
     cursor = window.cursor()
-    assert str(cursor) == f"{EPOCH:016x}.2 {EPOCH:016x}.4-6 {EPOCH:016x}.9-10"
+    assert cursor == DeliveryCursor.parse(f"{EPOCH:016x}.2 {EPOCH:016x}.4-6 {EPOCH:016x}.9-10")
     again = Window(cursor)
     assert [offset for offset in range(2, 10) if again.was_finished(offset, EPOCH)] == [4, 5, 9]
 
@@ -185,10 +185,35 @@ def test_ranges_that_were_not_read_yet_are_kept() -> None:
     window.add(first)
     window.read(Position(3, EPOCH))
     window.finish([first])
-    assert str(window.cursor()) == f"{EPOCH:016x}.3 {EPOCH:016x}.4-6 {EPOCH:016x}.9-10"
+    assert window.cursor() == DeliveryCursor.parse(f"{EPOCH:016x}.3 {EPOCH:016x}.4-6 {EPOCH:016x}.9-10")
 
 
 def test_a_range_of_another_history_of_the_log_is_not_believed() -> None:
     window = Window(DeliveryCursor.parse(f"{EPOCH:016x}.2 {9:016x}.4-6"))
     assert not window.was_finished(4, EPOCH)
     assert Window(DeliveryCursor.parse(f"{EPOCH:016x}.2 {EPOCH:016x}.4-6")).was_finished(4, EPOCH)
+
+
+def test_a_probe_that_failed_lets_other_users_of_its_group_be_asked_and_keeps_its_own_users_order() -> None:
+    lanes = Lanes()
+    for offset, key in enumerate([b"a", b"b", b"a", None, b"b"]):
+        lanes.add(item(offset, key))
+    taken = lanes.take(9, 100)
+    assert taken is not None
+    group = lanes.wait(taken.items, 1, 0.0)
+    asked = []
+    for _ in range(6):
+        probe = lanes.split(group)
+        asked += offsets(probe)
+        lanes.rejoin(probe.items, group)
+    assert asked == [0, 1, 3, 0, 1, 3]
+    assert offsets(group) == [0, 2, 1, 4, 3]
+
+
+def test_halves_have_each_user_in_one_of_them() -> None:
+    lanes = Lanes()
+    items = [item(offset, key) for offset, key in enumerate([b"a", b"b", b"a", None, None, b"b"])]
+    first, second = lanes.halves(items)
+    assert [one.position.offset for one in first] == [0, 2, 1, 5]
+    assert [one.position.offset for one in second] == [3, 4]
+    assert lanes.halves([items[0], items[2]]) == [[items[0], items[2]]]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
 from typing import get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.delivery.world import Answer, Crash, Memory, Plan, Step, World, by_key, firsts
+from cdpd.delivery.consumer import LEAST_READ
+from cdpd.delivery.state import StateDb
+from tests.delivery.world import Answer, Crash, Memory, Plan, Step, Store, World, by_key, firsts
 
 STEPS = st.builds(
     Step,
@@ -56,14 +61,41 @@ def settle_accounts(world: World) -> None:
 
     most = 1 if plan.ordering == "strict" else plan.concurrency
     assert world.most_at_once <= most
-    assert world.most_in_memory <= (most + 4) * plan.max_events + plan.frame
+    assert world.most_in_memory <= max((most + 4) * plan.max_events, LEAST_READ) + plan.frame
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(plans())
 def test_every_event_is_delivered_or_parked_in_order_and_a_crash_doubles_only_what_was_in_flight(
     plan: Plan,
 ) -> None:
-    world = World(plan, Memory())
+    world = World(plan, Memory().again)
     asyncio.run(world.run())
     settle_accounts(world)
+
+
+@settings(max_examples=25, deadline=None)
+@given(plans())
+def test_so_it_is_with_a_real_state_db_that_is_opened_again_after_each_crash(plan: Plan) -> None:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+
+        def open_state() -> Store:
+            opened.close()
+            state = StateDb(Path(folder) / "state.db")
+            opened.callback(state.close)
+            return state
+
+        world = World(plan, open_state)
+        asyncio.run(world.run())
+        settle_accounts(world)
+
+
+def test_a_commit_that_fails_does_not_let_a_later_cursor_pass_what_it_parked() -> None:
+    """Two batches are in flight; the moment of the refused one cannot be stored, and then the daemon dies."""
+    for crash in get_args(Crash):
+        plan = Plan([1, 2], {0: 1}, max_events=1, steps=[Step(), Step(crash=crash)])
+        memory = Memory()
+        memory.failures = 1
+        world = World(plan, memory.again)
+        asyncio.run(world.run())
+        settle_accounts(world)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,7 +21,7 @@ from msgspec import Struct
 from cdpd.delivery.consumer import Consumer, Wiring
 from cdpd.delivery.cursor import DeliveryCursor
 from cdpd.delivery.route import router_of
-from cdpd.delivery.state import Moment
+from cdpd.delivery.state import Moment, StateError
 from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.outcome import (
     BadConfig,
@@ -98,8 +98,14 @@ class Memory:
     """A state.db in memory."""
 
     def __init__(self) -> None:
+        self.failures = 0
+        """So many of the next commits fail."""
         self._cursor: str | None = None
         self._parked: set[Position] = set()
+
+    def again(self) -> Memory:
+        """The same, opened again."""
+        return self
 
     def cursor(self, destination: str) -> DeliveryCursor | None:
         return None if self._cursor is None else DeliveryCursor.parse(self._cursor)
@@ -112,17 +118,22 @@ class Memory:
 
     async def commit(self, moment: Moment) -> None:
         await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise StateError("the disk is full")
         self._cursor = str(moment.cursor)
         self._parked |= {parked.position for parked in moment.parked}
         self._parked -= set(moment.unparked)
 
 
 class World:
-    """Runs a plan to its end: `await World(plan, store).run()`."""
+    """Runs a plan to its end: `await World(plan, open_store).run()`; the store is opened after each crash."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    store: Store
+
+    def __init__(self, plan: Plan, open_store: Callable[[], Store]) -> None:
         self.plan = plan
-        self.store = store
+        self._open_store = open_store
         self.clock = FakeClock()
         self.metrics = Metrics()
         self.taken: list[int] = []
@@ -131,7 +142,7 @@ class World:
         self.most_at_once = 0
         self.most_in_memory = 0
         self.unstored: Counter[int] = Counter()
-        """Offset → crashes at which it was taken, and that was not stored yet."""
+        """Offset → crashes before which it was taken, and that was not stored yet."""
         self.most_unstored = 0
         """At one crash."""
         self.committing = 0
@@ -288,7 +299,9 @@ class World:
         """Until everything is settled, however often the daemon dies on the way."""
         for _ in range(len(self.plan.steps) + 1):
             self._dead = asyncio.Event()
+            self.store = self._open_store()
             self._running, self._crash_in_commit = 0, None
+            before = len(self.taken)
             destination = Playing(self)
             wiring = Wiring(
                 events=self,
@@ -307,7 +320,7 @@ class World:
                 return
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            unstored = set(self.taken) - _finished(self._begin())
+            unstored = set(self.taken[before:]) - _finished(self._begin())
             self.unstored.update(unstored)
             self.most_unstored = max(self.most_unstored, len(unstored))
 
