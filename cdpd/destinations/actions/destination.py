@@ -83,14 +83,19 @@ class ActionDestination(Destination):
     def __init__(self, config: Any, env: DestinationEnv) -> None:
         super().__init__(config, env)
         self.client = Client(env)
-        self.subscriptions = subscriptions(type(self).actions, type(self).presets, config)
+        self.subscriptions = subscriptions(type(self).actions, type(self).presets_for(config), config)
         self._memory = Memory()
 
     @classmethod
     def problems(cls, config: Any) -> Iterable[Problem]:
         """What is wrong in `actions`: unknown names, missing fields, triggers and mappings that are no such."""
         yield from super().problems(config)
-        yield from problems_of(cls.actions, cls.presets, config)
+        yield from problems_of(cls.actions, cls.presets_for(config), config)
+
+    @classmethod
+    def presets_for(cls, config: Any) -> Sequence[Preset]:  # noqa: ARG003 - for subclasses
+        """The presets as they are with these settings, where those decide. Default: all of `presets`, as they are."""
+        return cls.presets
 
     async def call(self, method: str, url: str, **more: Any) -> Answer:
         """Make a request: see `Client.send`, which this is, for its options.

@@ -7,6 +7,8 @@
 | `Literal["a", "b"]` | a string (or whatever the values are) with choices |
 | `T \\| None`, default None | not required; null counts as absent |
 | `T \\| None \\| UnsetType`, default UNSET | not required; a null is passed on |
+
+The docstring under a field describes it; where there is none (a Struct made of a table), `Meta(description=…)` does.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import NODEFAULT, Struct, UnsetType
+from msgspec import NODEFAULT, Meta, Struct, UnsetType
 
 from cdpd.config.describe import field_docs
 from cdpd.destinations.actions.mapped import Kind, Mapped, Shape
@@ -41,6 +43,7 @@ class _Read(Struct):
     choices: tuple[Any, ...] = ()
     shape: Shape | None = None
     mapped: Mapped | None = None
+    description: str = ""
 
 
 @lru_cache(maxsize=512)
@@ -57,7 +60,7 @@ def fields_of(payload: type[Struct]) -> Mapping[str, Field]:
             )
         found[own.encode_name] = Field(
             type=read.kind,
-            description=docs.get(own.name, ""),
+            description=docs.get(own.name) or read.description,
             required=own.default is NODEFAULT and own.default_factory is NODEFAULT,
             multiple=read.multiple,
             allow_null=read.allow_null,
@@ -99,6 +102,8 @@ def _read(annotation: Any, into: _Read) -> None:
                 into.shape = mark
             elif isinstance(mark, Kind):
                 into.kind = mark.name
+            elif isinstance(mark, Meta):
+                into.description = mark.description or ""
     elif origin in (Union, types.UnionType):
         members = get_args(annotation)
         into.allow_null = type(None) in members and UnsetType in members

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 import pytest
+from msgspec import Meta, defstruct
 
+from cdpd.destinations.actions import Mapped, Preset
 from cdpd.destinations.actions.config import ActionSetup
 from cdpd.destinations.actions.fields import fields_of
 from cdpd.destinations.contract import Problem
@@ -22,7 +24,7 @@ from cdpd.testing import (
     running_destination,
     running_vendor,
 )
-from tests.destinations.actions.radio import Radio, Song
+from tests.destinations.actions.radio import Listener, Radio, Song
 
 AT = "2026-01-15T10:20:30.000Z"
 
@@ -253,3 +255,22 @@ def test_fields_say_their_types_choices_and_descriptions() -> None:
     assert fields["quality"].choices == ("low", "high")
     assert fields["tracks"].properties["id"].required
     assert fields["tracks"].properties["seconds"].type == "number"
+
+
+def test_a_payload_made_of_a_table_has_its_descriptions_in_its_annotations() -> None:
+    title = Annotated[str, Mapped("$.event"), Meta(description="What is played.")]
+    made = fields_of(defstruct("Made", [("title", title)], bases=(Listener,), kw_only=True))
+    assert made["title"].description == "What is played."
+    assert made["title"].default == {"@path": "$.event"}
+    assert made["user"].description == ""
+
+
+async def test_presets_may_depend_on_settings() -> None:
+    class Quiet(Radio):
+        @classmethod
+        def presets_for(cls, config: Any) -> Sequence[Preset]:
+            return cls.presets[1:] if config.url else ()
+
+    assert "nothing is ever sent" in next(iter(Quiet.problems(Quiet.Config(url="")))).message
+    async with running_destination(Quiet, {"url": "http://radio.example"}) as it:
+        assert await it.deliver(song()) == [Skipped("NO_MATCHING_MAPPING")]
