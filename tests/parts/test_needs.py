@@ -67,3 +67,11 @@ def test_a_state_db_that_cannot_be_read_is_no_reason_to_remove_anything(
             destinations_need(loaded(tmp_path, "d"))
     else:
         assert destinations_need(loaded(tmp_path, "d")) == {"destination d": 0}
+
+
+async def test_one_that_is_no_longer_configured_needs_nothing(tmp_path: Path) -> None:
+    state = StateDb(tmp_path / "state.db")
+    await state.commit(Moment("removed", CURSOR, 1))
+    await state.commit(Moment("d", CURSOR, 1))
+    assert destinations_need(loaded(tmp_path, "d")) == {"destination d": 5}
+    state.close()
