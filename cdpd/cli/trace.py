@@ -75,6 +75,9 @@ def trace(
     """
     if at is not None and (start is not None or to is not None):
         raise CommandError("either --at, or --from and --to, not both", USAGE)
+    message_id = message_id.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if not message_id:
+        raise CommandError("the messageId is empty; name the one that the event was sent with", USAGE)
     now_ms = time.time_ns() // 1_000_000
     from_ms, to_ms = _ms(start, now_ms), _ms(to, now_ms)
     if at is not None:

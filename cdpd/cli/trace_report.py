@@ -173,9 +173,10 @@ class TraceReport:
         """What it waits for."""
         now = self._story.now_ms
         lag = f"{plural(one.before_it, 'line')} of events before it" if one.before_it else "the first in line"
-        if one.next_ms is not None:
-            due = _duration(max(one.next_ms - now, 0) / 1000)
-            lag += f"; the next try is due within {due}, or once the destination answers again"
+        if one.next_ms is not None and one.next_ms > now:
+            lag += f"; the next try is due within {_duration((one.next_ms - now) / 1000)}, or when others get through"
+        elif one.next_ms is not None:
+            lag += "; the next try comes when others get through, or the daemon runs again"
         yield from self._below(lag)
         head = one.first_in_line
         if head is not None:
@@ -199,7 +200,7 @@ class TraceReport:
         inner = _INDENT + text[: len(text) - len(text.lstrip())]
         lines = [text.strip()]
         if self._width is not None:
-            lines = textwrap.wrap(text, max(self._width - len(inner), 30), break_on_hyphens=False)
+            lines = textwrap.wrap(text.strip(), max(self._width - len(inner), 30), break_on_hyphens=False)
         for line in lines:
             yield inner + (line if colour is None else self._paint(line, colour))
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from cdpd.event import Position
-from cdpd.log.errors import LogError
+from cdpd.log.errors import InvalidCursor
 from cdpd.log.files import Files
 from cdpd.log.folder import StreamFolder
 from cdpd.trace.ids import Ids, IdsFile, hash_of, nothing, write_ids
@@ -58,8 +58,8 @@ def gather(
 ) -> Ids | None:
     """Index the lines [base, end) of a stream's folder, those of one segment, in a file in `folder`.
 
-    None where they are gone, or damaged: then nothing is written, and whoever looks for an id reads them. Raises
-    OSError, and what `rest`, called between pieces of work, raises.
+    None where they are gone. Raises Damage: then whoever looks for an id reads them, past the damage. Raises OSError,
+    and what `rest`, called between pieces of work, raises.
     """
     buckets = [array("Q") for _ in range(_BUCKETS)]
     shift = 64 - _BUCKET_BITS
@@ -86,8 +86,8 @@ def gather(
                             buckets[entry >> shift].append(entry)
                     rest()
                 epoch = frame.epoch
-    except LogError:
-        return None
+    except InvalidCursor:
+        return None  # likewise
     finally:
         reader.close()
     return write_ids(files, folder, base, Position(end, epoch), buckets, rest)

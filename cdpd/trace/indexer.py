@@ -14,7 +14,7 @@ import structlog
 
 from cdpd.clock import Clock
 from cdpd.config.data_folder import CACHE_TAG, ids_folder
-from cdpd.log.errors import InvalidCursor, LogError
+from cdpd.log.errors import Damage, InvalidCursor, LogError
 from cdpd.log.files import Files, OsFiles
 from cdpd.log.lineage import check_position, known_lineage
 from cdpd.log.mark import read_mark
@@ -60,7 +60,7 @@ class Indexer:
         self._rests = rests
         self._since = 0.0
         self._given_up: set[tuple[str, int]] = set()
-        """(stream, base) of segments that cannot be read: `cdpd log verify` says why."""
+        """(stream, base) of segments that are damaged: `cdpd log verify` tells."""
 
     async def run(self) -> None:
         """Round after round until cancelled. What fails is told, and tried again with the next."""
@@ -103,8 +103,9 @@ class Indexer:
                 continue
             if any(ids.first <= base and end <= ids.end for ids in present):
                 continue
-            made = gather(self._files, stream.folder, folder, base, end, self._rest)
-            if made is None:
+            try:
+                gather(self._files, stream.folder, folder, base, end, self._rest)
+            except Damage:
                 self._given_up.add((stream.name, base))
         while (parts := to_merge(self._sorted_out(stream.folder, folder))) is not None:
             merge(self._files, folder, parts, self._rest)

@@ -10,7 +10,7 @@ from cdpd.log.files import Files
 from cdpd.log.frame import BadFrame
 from cdpd.log.index import load_index
 from cdpd.log.mark import read_mark
-from cdpd.log.segment import read_opening, read_place, segment_bases, segment_path
+from cdpd.log.segment import read_place, segment_bases, segment_path, walk
 
 
 def offsets_of(files: Files, folder: Path, from_ms: int | None, to_ms: int | None) -> tuple[int, int | None]:
@@ -30,12 +30,23 @@ def offsets_of(files: Files, folder: Path, from_ms: int | None, to_ms: int | Non
 
 
 def times_of(files: Files, folder: Path, base: int) -> tuple[int, int]:
-    """Log times of a segment's first and last line, as far as they are known: (0, 0) where they are not."""
+    """Log times of a segment's first and last line; without an index the first one's twice, (0, 0) where it is gone."""
     index = load_index(files, folder, base)
     if index is not None:
         return index.first_ms, index.last_ms
-    opening = read_opening(files, folder, base)
-    return (0, 0) if opening is None else (opening.header.last_ms, opening.header.last_ms)
+    path = segment_path(folder, base)
+    try:
+        file = files.open(path)
+    except FileNotFoundError:
+        return 0, 0
+    try:
+        headers = (place.header for place in walk(file, file.size(), path))
+        first_ms = next((header.first_ms for header in headers if header.count), 0)
+    except BadFrame:
+        first_ms = 0
+    finally:
+        file.close()
+    return first_ms, first_ms
 
 
 def pipeline_at(files: Files, events: Path) -> int:

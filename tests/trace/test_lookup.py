@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cdpd.config.data_folder import STREAMS, ids_folder, stream_folder
+from cdpd.log.errors import Damage
 from cdpd.log.files import OsFiles
 from cdpd.log.recompress import Recompression
 from cdpd.log.segment import segment_bases, segment_path
@@ -141,7 +142,8 @@ def test_damage_is_passed_and_told(tmp_path: Path) -> None:
     (unread,) = looked.unread
     assert 0 < unread.first < unread.end <= 10
     assert offsets(Lookup(tmp_path, "events").find("m9")) == [9]
-    assert gather(FILES, folder, ids_folder(tmp_path, "events"), 0, 10) is None
+    with pytest.raises(Damage):
+        gather(FILES, folder, ids_folder(tmp_path, "events"), 0, 10)
 
 
 def test_nothing_is_found_where_nothing_is_stored(tmp_path: Path) -> None:
