@@ -8,8 +8,10 @@ appended: two events never share a line. On SIGHUP the file is opened anew under
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,21 +71,25 @@ class File(Destination):
                 self._fd = self._open()
             except OSError as error:
                 return BadConfig(_what_to_do(self._path, error), after=_AGAIN)
-        begin = os.fstat(self._fd).st_size
-        try:
-            written = 0
-            while written < len(lines):
-                written += os.write(self._fd, lines[written:])
-            os.fsync(self._fd)
-        except OSError as error:
-            self._take_back(begin)
-            return TryAgain(f"{self._path} cannot be written: {error.strerror}")
-        return Delivered()
+        with _alone(self._fd):
+            begin = os.fstat(self._fd).st_size
+            try:
+                written = 0
+                while written < len(lines):
+                    written += os.write(self._fd, lines[written:])
+                os.fsync(self._fd)
+                return Delivered()
+            except OSError as error:
+                failed = error.strerror
+                self._take_back(begin)
+        self._close()
+        return TryAgain(f"{self._path} cannot be written: {failed}")
 
     def _open(self) -> int:
         fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            self._mend(fd)
+            with _alone(fd):
+                self._mend(fd)
             folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)  # the name itself must survive a power loss
@@ -121,12 +127,28 @@ class File(Destination):
             os.ftruncate(self._fd, begin)
         except OSError:
             self.env.log.warning("a failed write could not be taken back", path=str(self._path))
-        self._close()
 
     def _close(self) -> None:
         if self._fd is not None:
             fd, self._fd = self._fd, None
             os.close(fd)
+
+
+@contextmanager
+def _alone(fd: int) -> Iterator[None]:
+    """No other instance writes to the file meanwhile: a replay has one of its own, and a mend may cut lines off.
+
+    Where the file system knows no locks nothing is waited for.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def _is_json(line: bytes) -> bool:

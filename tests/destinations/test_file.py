@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,31 @@ while True:
         *whole, last = path.read_bytes().split(b"\n")
         assert all(json.loads(line) for line in whole)
         assert not last or last.startswith(b"{")
+
+
+async def test_two_instances_on_one_file_never_cut_or_mix_each_others_lines(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.ndjson"
+    half_written, go_on = threading.Event(), threading.Event()
+    write = os.write
+
+    def slowly(fd: int, data: bytes) -> int:
+        if half_written.is_set():
+            return write(fd, data)
+        count = write(fd, data[: len(data) // 3])
+        half_written.set()
+        go_on.wait(10)
+        return count
+
+    monkeypatch.setattr(os, "write", slowly)
+    live, replay = make(File, path=str(path)), make(File, path=str(path))
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(live.deliver(batch({}, {})))
+        await asyncio.to_thread(half_written.wait, 10)
+        second = tasks.create_task(replay.deliver(batch({"messageId": "r0"})))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+    assert first.result() == [Delivered(), Delivered()]
+    assert second.result() == [Delivered()]
+    assert ids(path) == ["m0", "m1", "r0"]
