@@ -24,6 +24,22 @@ _OLD_WORDS: Final = {
 """As they stood in state.db before version 2."""
 
 
+WIDE: Final = 20_000
+"""Lines between the first and the last one of a row from which on it is found by the index of wide ones. Most batches
+are of neighbours; only a destination that takes few events has others."""
+_COLUMNS: Final = (
+    "id, offsets, destination, at_ms, attempt, seconds, events, outcome, status, reason, answer, job"
+)
+_NEAR: Final = (
+    f"select {_COLUMNS} from attempts indexed by attempts_by_offset where destination = ? and first_offset > ? "
+    f"and first_offset <= ? and last_offset >= ? and last_offset - first_offset < {WIDE}"
+)
+_WIDE: Final = (
+    f"select {_COLUMNS} from attempts indexed by attempts_wide where destination = ? and first_offset >= ? "
+    f"and first_offset <= ? and last_offset >= ? and last_offset - first_offset >= {WIDE}"
+)
+
+
 class Tried(Struct, frozen=True):
     """One call of `deliver` that had the event in it."""
 
@@ -52,11 +68,12 @@ def destinations(db: sqlite3.Connection) -> dict[str, DeliveryCursor]:
 
 def tried(db: sqlite3.Connection, names: Sequence[str], offset: int) -> list[Tried]:
     """What these destinations tried with the line at that offset of `events`, oldest first."""
-    query = (
-        "select id, offsets, destination, at_ms, attempt, seconds, events, outcome, status, reason, answer, job "
-        "from attempts where destination = ? and first_offset <= ? and last_offset >= ?"
-    )
-    rows = [row for name in names for row in db.execute(query, (name, offset, offset))]
+    rows = [
+        row
+        for name in names
+        for query, since in ((_NEAR, offset - WIDE), (_WIDE, 0))
+        for row in db.execute(query, (name, since, offset, offset))
+    ]
     found = [Tried(*row[2:]) for row in sorted(rows) if _in(offset, row[1])]
     return [structs.replace(one, outcome=_OLD_WORDS.get(one.outcome, one.outcome)) for one in found]
 

@@ -92,8 +92,10 @@ create table parked_notices (      -- what was said of parked events that will e
 ) without rowid;
 alter table attempts add column job text not null default '';     -- of a replay or a retry of parked events
 alter table attempts add column answer text not null default '';  -- its beginning, secrets masked
-drop index attempts_by_offset;     -- with both ends an event is looked for without reading a row
+drop index attempts_by_offset;     -- an event is looked for among rows that begin near before it, and wide ones
 create index attempts_by_offset on attempts (destination, first_offset, last_offset);
+create index attempts_wide on attempts (destination, first_offset, last_offset)
+    where last_offset - first_offset >= 20000;
 create table paused (              -- by hand: cdpd/delivery/paused.py
     destination text primary key,
     at_ms integer not null,

@@ -61,16 +61,16 @@ async def test_a_try_is_found_for_exactly_its_lines(
             assert [one.at_ms for one in journal.tried(db, ["d"], offset)] == expected
 
 
-async def test_the_look_up_reads_no_rows_but_those_that_may_be_meant(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-    await stored(path, {"d": [attempt(1)]})
+@pytest.mark.parametrize("width", [1, journal.WIDE - 1, journal.WIDE, journal.WIDE + 1, 10**9])
+async def test_a_try_is_found_however_far_apart_its_lines_are(tmp_path: Path, width: int) -> None:
+    path, first = tmp_path / "state.db", 7
+    await stored(path, {"d": [attempt(first, first + width)]})
     with reading(path) as db:
         assert db is not None
-        plan = db.execute(
-            "explain query plan select first_offset from attempts "
-            "where destination = 'd' and first_offset <= 5 and last_offset >= 5"
-        ).fetchall()
-        assert "COVERING INDEX attempts_by_offset" in plan[0][3]
+        for offset in (first, first + width):
+            assert len(journal.tried(db, ["d"], offset)) == 1
+        for offset in (first - 1, first + width + 1):
+            assert journal.tried(db, ["d"], offset) == []
 
 
 async def test_the_journal_knows_how_far_back_it_goes(tmp_path: Path) -> None:
