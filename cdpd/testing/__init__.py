@@ -12,11 +12,23 @@
         assert isinstance(outcome, RateLimited)
         assert outcome.after == 7
 
+    @pytest.mark.parametrize("case", cases_of(Path(__file__).with_name("cases.json")))
+    async def test_a_case(case: Case) -> None:
+        await case.check(Radio)
+
+    async def test_a_song_without_a_title_is_not_sent() -> None:
+        acted = await run_action(Radio, "play", {"properties": {}})
+        assert isinstance(acted.outcome, BadEvent)
+        assert acted.requests == []
+
+The last two are for destinations made of actions, whose requests they look at; nothing is sent there.
 Hooks run through the chain's own code and destinations through delivery's own sending, so what passes here passes
 in the daemon. Time is a `FakeClock` that stands still until a test moves it. Nothing here needs a daemon, a network
 beyond the loopback, or a particular test framework; the functions that wait are `async` (pytest-asyncio runs them).
 """
 
+from cdpd.testing.acting import Acted, run_action
+from cdpd.testing.cases import Case, cases_of
 from cdpd.testing.clock import FakeClock
 from cdpd.testing.destinations import RunningDestination, running_destination
 from cdpd.testing.events import event_line, make_event
@@ -42,6 +54,8 @@ __all__ = [
     "HANG",
     "REDIRECT_LOOP",
     "RESET",
+    "Acted",
+    "Case",
     "Discarded",
     "Entry",
     "FakeClock",
@@ -52,12 +66,14 @@ __all__ = [
     "RunningDestination",
     "RunningHook",
     "Vendor",
+    "cases_of",
     "configured",
     "event_line",
     "huge",
     "make_event",
     "retry_after",
     "retry_after_date",
+    "run_action",
     "running_destination",
     "running_hook",
     "running_vendor",

@@ -7,30 +7,20 @@ own code, from its typed options to the outcome; only the network is replaced, b
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-import aiohttp
 import msgspec
 from msgspec import Struct, field
 
 from cdpd.config.problem import ConfigError
-from cdpd.delivery.lanes import Item
-from cdpd.delivery.mask import Mask
-from cdpd.delivery.sending import send
-from cdpd.destinations.actions.client import Request
 from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.actions.example import example_of
-from cdpd.destinations.answers import Answer
-from cdpd.destinations.contract import DestinationEnv
 from cdpd.destinations.outcome import Outcome
-from cdpd.event import Position
+from cdpd.testing.acting import Scripted, act, shown
 from cdpd.testing.clock import FakeClock
-from cdpd.testing.log import KeptLog
-from cdpd.testing.options import configured
+from cdpd.testing.vendor import Reply
 from cdpd.timestamp import parse_time
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -39,20 +29,6 @@ _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _KNOWN: Final = ("destination", "title", "action", "settings", "mapping", "event", "events", "replies")
 _EXPECTED: Final = ("expected_requests", "expected_error", "expected_outcomes")
 _BESIDE: Final = ("verified", "note", "sync_mode")
-
-
-class Reply(Struct, frozen=True):
-    """What the vendor answers in a case."""
-
-    status: int = 200
-    headers: dict[str, str] = {}
-    json: msgspec.Raw | None = None
-    text: str = ""
-
-    @property
-    def answer(self) -> Answer:
-        body = self.text if self.json is None else bytes(self.json).decode()
-        return Answer(self.status, {name.title(): value for name, value in self.headers.items()}, body)
 
 
 class Result(Struct):
@@ -92,19 +68,39 @@ def read_cases(path: Path) -> Cases:
     return msgspec.json.decode(path.read_bytes(), type=Cases)
 
 
-class _Vendor:
-    """The transport of a case: answers in order, the last one again and again."""
+class Case(Struct, frozen=True, eq=False):
+    """One case of a file, for a test of its own: see `cases_of`."""
 
-    def __init__(self, replies: Sequence[Reply], forever: bool) -> None:
-        self.requests: list[Request] = []
-        self._replies = list(replies)
-        self._forever = forever
+    of: Mapping[str, Any]
+    """As it stands in the file."""
+    is_response: bool = False
+    """Whether it is one of `response_cases`."""
 
-    async def __call__(self, request: Request) -> Answer:
-        self.requests.append(request)
-        if self._forever:
-            return self._replies[0].answer
-        return self._replies.pop(0).answer if self._replies else Answer(200, {}, "{}")
+    @property
+    def __name__(self) -> str:
+        """What pytest calls it."""
+        return _title(self.of) if self.is_response else str(self.of.get("title", ""))
+
+    async def check(self, kind: type[ActionDestination]) -> None:
+        """Run it. Raises AssertionError with every difference, and the requests that were made."""
+        run = run_response_case if self.is_response else run_case
+        result = await run(kind, self.of)
+        if result.problems:
+            made = msgspec.json.format(msgspec.json.encode(result.requests)).decode()
+            raise AssertionError("\n".join([*result.problems, "the requests were:", made]))
+
+
+def cases_of(path: Path, destination: str | None = None) -> list[Case]:
+    """A file's cases, of one destination or all, each to be a test:
+
+        @pytest.mark.parametrize("case", cases_of(Path(__file__).with_name("cases.json")))
+        async def test_a_case(case: Case) -> None:
+            await case.check(Radio)
+
+    Raises OSError, msgspec.DecodeError.
+    """
+    found = read_cases(path).of([] if destination is None else [destination])
+    return [*(Case(case) for case in found.cases), *(Case(case, True) for case in found.response_cases)]
 
 
 async def run_case(kind: type[Any] | None, case: Mapping[str, Any]) -> Result:
@@ -114,7 +110,7 @@ async def run_case(kind: type[Any] | None, case: Mapping[str, Any]) -> Result:
     if unknown:
         result.problems.append(f"this kind of case cannot be run here: {', '.join(unknown)}")
     events = case.get("events") or [case.get("event", {})]
-    vendor = _Vendor([_reply(reply) for reply in case.get("replies", [])], forever=False)
+    vendor = Scripted([_reply(reply) for reply in case.get("replies", [])])
     outcomes = await _deliver(kind, case, case.get("settings", {}), events, vendor, result)
     result.requests = [shown(request) for request in vendor.requests]
     result.outcomes = [outcome.kind for outcome in outcomes]
@@ -127,8 +123,7 @@ async def run_case(kind: type[Any] | None, case: Mapping[str, Any]) -> Result:
 async def run_response_case(kind: type[Any] | None, case: Mapping[str, Any]) -> Result:
     """Run one of `response_cases`: sample events, each request answered with the case's reply."""
     reply = _reply(case.get("reply", {}))
-    title = f"{case.get('action', '')}: {case.get('events', 1)} answered {reply.status}"
-    result = Result("response case", str(case.get("destination", "")), title, False)
+    result = Result("response case", str(case.get("destination", "")), _title(case), False)
     events: list[Mapping[str, Any]] = []
     settings: Mapping[str, Any] = {}
     mapping: Mapping[str, Any] = {}
@@ -141,7 +136,7 @@ async def run_response_case(kind: type[Any] | None, case: Mapping[str, Any]) -> 
                 {**sample, "messageId": f"msg-{number:04}", "userId": f"user-{number}"}
                 for number in range(int(case.get("events", 1)))
             ]
-    vendor = _Vendor([reply], forever=True)
+    vendor = Scripted([], otherwise=reply)
     filled = {"mapping": mapping, **case}
     outcomes = await _deliver(kind, filled, settings, events or [{}], vendor, result)
     result.requests = [shown(request) for request in vendor.requests]
@@ -157,7 +152,7 @@ async def _deliver(
     case: Mapping[str, Any],
     settings: Mapping[str, Any],
     events: Sequence[Mapping[str, Any]],
-    vendor: _Vendor,
+    vendor: Scripted,
     result: Result,
 ) -> Sequence[Outcome]:
     """The outcomes; none where it could not be run, which `result.problems` then tells."""
@@ -167,40 +162,28 @@ async def _deliver(
     if not issubclass(kind, ActionDestination):
         result.problems.append(f"{result.destination} is not made of actions: cases are of those alone")
         return ()
-    setup = {"action": case.get("action", ""), "mapping": case.get("mapping", {}), "when": "all"}
     options = {_HUMP.sub("_", name).lower(): _plain(value) for name, value in settings.items()}
+    at = parse_time(str(events[0].get("timestamp", "")))
+    clock = FakeClock() if at is None else FakeClock(at + 1000)
     try:
-        config = configured(kind.Config, {**options, "presets": False, "actions": [setup]})
+        came = await act(
+            kind, str(case.get("action", "")), events, options, case.get("mapping", {}), vendor, clock
+        )
     except ConfigError as error:
         result.problems += [str(problem) for problem in error.problems]
         return ()
-    found = [f"{problem.message} {problem.hint}".rstrip() for problem in kind.problems(config)]
-    if found:
-        result.problems += found
-        return ()
-    at = parse_time(str(events[0].get("timestamp", "")))
-    clock = FakeClock() if at is None else FakeClock(at + 1000)
-    items = [
-        Item(Position(number, 1), clock.now_ms(), None, msgspec.json.encode(event))
-        for number, event in enumerate(events)
-    ]
-    with tempfile.TemporaryDirectory(prefix="cdpd-cases-") as folder:
-        async with aiohttp.ClientSession() as http:
-            destination = kind(config, DestinationEnv("case", http, Path(folder), clock, KeptLog().log))
-            destination.client.transport = vendor
-            await destination.start()
-            try:
-                sent = await send(destination.deliver, items, 1, clock, Mask(()))
-                result.problems += [sent.fault] if sent.fault else []
-                return sent.outcomes
-            finally:
-                await destination.stop()
+    result.problems += [came.fault] if came.fault else []
+    return came.outcomes
 
 
 def _reply(case: Mapping[str, Any]) -> Reply:
-    body = case.get("json")
-    raw = msgspec.Raw(msgspec.json.encode(body)) if "json" in case else None
-    return Reply(int(case.get("status", 200)), dict(case.get("headers", {})), raw, str(case.get("text", "")))
+    body = msgspec.json.encode(case["json"]) if "json" in case else str(case.get("text", "")).encode()
+    return Reply(int(case.get("status", 200)), dict(case.get("headers", {})), body)
+
+
+def _title(response_case: Mapping[str, Any]) -> str:
+    status = response_case.get("reply", {}).get("status", 200)
+    return f"{response_case.get('action', '')}: {response_case.get('events', 1)} answered {status}"
 
 
 def _plain(value: Any) -> Any:
@@ -209,36 +192,6 @@ def _plain(value: Any) -> Any:
 
 
 # -- requests ------------------------------------------------------------------------------------------------
-
-
-def shown(request: Request) -> dict[str, Any]:
-    """A request in the form of the cases."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    told: dict[str, Any] = {"method": request.method, "url": request.url, "headers": headers}
-    if not request.body:
-        parts = urlsplit(request.url)
-        if parts.query:
-            told["url"] = urlunsplit(parts._replace(query=""))
-            told["query"] = dict(parse_qsl(parts.query, keep_blank_values=True))
-        return told
-    text = request.body.decode(errors="replace")
-    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        pairs = parse_qsl(text, keep_blank_values=True)
-        return {**told, "form": {name: _maybe_json(value) for name, value in pairs}}
-    try:
-        return {**told, "json": msgspec.json.decode(request.body)}
-    except msgspec.DecodeError:
-        return {**told, "text": text}
-
-
-def _maybe_json(text: str) -> Any:
-    """JSON text as what it says; anything else, and plain numbers and words, as it is."""
-    if text[:1] not in ("{", "["):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
 
 
 def _differences(case: Mapping[str, Any], result: Result, outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import structlog
@@ -15,7 +16,7 @@ class Entry(Struct, frozen=True):
     """debug, info, warning or error."""
     text: str
     details: dict[str, Any]
-    """What it was told by name, `exc_info` included."""
+    """What it was told by name; `exc_info`, where it is there, is the exception."""
 
 
 class KeptLog:
@@ -29,6 +30,8 @@ class KeptLog:
 
     def _keep(self, _: object, level: str, told: structlog.typing.EventDict) -> structlog.typing.EventDict:
         details = dict(told)
+        if details.get("exc_info") is True:
+            details["exc_info"] = sys.exc_info()[1]
         self.entries.append(Entry(level, str(details.pop("event", "")), details))
         raise structlog.DropEvent
 
