@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from cdpd import discovery
 from cdpd.config.address import Listen, listens, parse_mode
 from cdpd.config.load import LoadedConfig
 from cdpd.config.model import Config
 from cdpd.ingest.browser_library import BrowserLibrary
+from cdpd.ingest.device_mode import client_settings
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.server import serve
 from cdpd.ingest.settings import IngestSettings
@@ -75,7 +77,9 @@ class Listeners:
 
         An SDK that finds no address in the settings document sends to its vendor (wire.md §4).
         """
-        settings = IngestSettings.of(loaded.config, loaded.config_id, library)
+        settings = IngestSettings.of(
+            loaded.config, loaded.config_id, library, client_settings(loaded.config, discovery)
+        )
         near = [listen for listen in self.bound if not listen.path and not listen.public]
         if settings.api_host is None and near and not any(listen.public for listen in self.bound):
             protocol, _, host = near[0].url.partition("://")

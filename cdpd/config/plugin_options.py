@@ -113,6 +113,7 @@ def _destination_faults(
             yield Fault(path, f"there is no destination {kind!r}", hint, at_key="type" not in options)
             continue
         yield from _option_faults(("destinations", name), options, installed[kind], dec_hook)
+        yield from _destination_problems(("destinations", name), options, installed[kind], dec_hook)
         start = options.get("from")
         if isinstance(start, str) and start not in ("now", "beginning") and parse_time(start) is None:
             message = f'expected "now", "beginning" or a time like 2026-01-31T12:00:00Z, found "{start}"'
@@ -131,6 +132,19 @@ def _option_faults(
         yield Fault(path, message, "`cdpd plugins` shows what is installed", at_key=True)
         return
     yield from check_shape(options, config, dec_hook, path)
+
+
+def _destination_problems(
+    path: Path, options: dict[str, Any], plugin: Installed, dec_hook: DecHook
+) -> Iterator[Fault]:
+    """What the destination itself finds wrong; nothing where its options do not even have the right types."""
+    try:
+        kind = plugin.load()
+        config = msgspec.convert(options, kind.Config, dec_hook=dec_hook)
+    except Exception:  # noqa: BLE001 - it was told already: this is about options that can be read
+        return
+    for problem in kind.problems(config):
+        yield Fault((*path, *problem.path), problem.message, problem.hint)
 
 
 def place_paths(data: dict[str, Any], catalogue: Catalogue, folder: FilePath) -> None:

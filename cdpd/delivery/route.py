@@ -1,6 +1,7 @@
 """Routing: from a line of `events`, does it go to this destination, and in whose lane?
 
-Stages 10 to 16 of spec/connections.md §1: source connected, `integrations`, supported call, filters.
+Stages 10 to 16 of spec/connections.md §1: source connected, `integrations`, not delivered by the
+browser itself, supported call, filters.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, Literal, Protocol
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from cdpd.delivery.filters import Filters, Random
 from cdpd.delivery.integrations import Decision, decide, unknown_names
@@ -20,6 +21,7 @@ NOT_CONNECTED: Final = ""
 """Of a source that is not connected: not counted, as if there were no such event."""
 BY_INTEGRATIONS: Final = "FILTERED_BY_INTEGRATIONS_OBJECT"
 UNSUPPORTED: Final = "UNSUPPORTED_EVENT_TYPE"
+CLIENT_SIDE: Final = "MESSAGE_SENT_CLIENT_SIDE"
 
 
 class _Peek(Struct):
@@ -30,8 +32,17 @@ class _Peek(Struct):
     userId: Raw = Raw()
     anonymousId: Raw = Raw()
     integrations: Raw = Raw()
+    metadata: Raw = field(name="_metadata", default=Raw())
 
 
+class _Metadata(Struct):
+    """What a browser library says of its own part (`_metadata`)."""
+
+    bundled: list[str] = []
+    """Display names of destinations to which it has delivered the event itself."""
+
+
+_metadata: Final = msgspec.json.Decoder(_Metadata).decode
 _peek: Final = msgspec.json.Decoder(_Peek).decode
 _REMEMBERED: Final = 512
 _ALWAYS: Final = Decision(True)
@@ -110,6 +121,8 @@ class Router:
             return Route(NOT_CONNECTED, unknown=unknown)
         if not decision.send:
             return Route(BY_INTEGRATIONS, unknown=unknown)
+        if peek.metadata and self._obeys and self._name in _bundled(peek.metadata):
+            return Route(CLIENT_SIDE, unknown=unknown)
         if bytes(peek.type) not in self._supports:
             return Route(UNSUPPORTED, unknown=unknown)
         route = Route(None, self._lane(peek), decision.options, unknown)
@@ -150,6 +163,13 @@ class Router:
         if anonymous and anonymous not in _NO_ID:
             return b"a" + _plain(anonymous)
         return None
+
+
+def _bundled(metadata: Raw) -> list[str]:
+    try:
+        return _metadata(metadata).bundled
+    except msgspec.DecodeError:
+        return []
 
 
 def router_of(

@@ -67,6 +67,9 @@ class DestinationConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only
     """Most batches a second, evenly spread (`0.5`: one every two seconds). Default: as fast as they are taken."""
     filters: Annotated[list[FilterSetup], Meta(max_length=MOST_FILTERS)] = field(default_factory=list)
     """What it does not get, or not all of: conditions in FQL, and what is done to events that fit them."""
+    client: dict[str, Any] | None = None
+    """Its settings for browsers (device mode): served to the pages of its sources in the settings document, under its
+    display name. Everybody can read them. Events that a page says it has delivered itself are not sent again."""
     retry_for: str | None = None
     """How long an event is tried before it is parked, e.g. `4h`, counted anew after a restart. Default: for ever."""
 
@@ -112,7 +115,11 @@ class Problem(Struct, frozen=True):
 
 
 class Destination:
-    """Base of every destination."""
+    """Base of every destination.
+
+    Several instances of one configured destination may be at work at once: that of live traffic, and one for each
+    replay and each retry of parked events. They share `state_dir`, and whatever else the configuration names.
+    """
 
     name: ClassVar[str]
     """Display name: the key in an event's `integrations` object (exact, case sensitive)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -91,6 +91,8 @@ class IngestSettings(Struct, frozen=True):
     protocol: str | None
     library: BrowserLibrary | None = None
     """analytics.js, where it is served."""
+    clients: Mapping[str, Mapping[str, Any]] = {}
+    """Source → display name of a destination → what browsers are told of it."""
 
     def largest_body(self, source: KnownSource | None) -> int:
         """Bytes that a body may have, decompressed; of a source that is not known yet what any may have."""
@@ -104,7 +106,13 @@ class IngestSettings(Struct, frozen=True):
         return self.max_batch_bytes * EXPANSION
 
     @classmethod
-    def of(cls, config: Config, config_id: int, library: BrowserLibrary | None = None) -> IngestSettings:
+    def of(
+        cls,
+        config: Config,
+        config_id: int,
+        library: BrowserLibrary | None = None,
+        clients: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> IngestSettings:
         """Settings of a valid configuration. Raises ValueError for a proxy that is no address or network."""
         http = config.http
         sources = {
@@ -134,6 +142,7 @@ class IngestSettings(Struct, frozen=True):
             api_host=api_host,
             protocol=protocol,
             library=library,
+            clients=clients or {},
         )
 
 

@@ -15,9 +15,11 @@ CACHE: Final = b"Cache-Control: public, max-age=120\r\n"
 def settings_document(settings: IngestSettings, write_key: str) -> bytes:
     """The JSON for one source.
 
-    Only `Segment.io` is listed: anything else makes browsers load scripts from elsewhere. The host is given
-    only where the configuration knows it: with none, clients keep the one they were given.
+    Besides `Segment.io` only destinations with a `client` table are listed: for what is listed browsers load scripts.
+    The host is given only where the configuration knows it: with none, clients keep the one they were given.
     """
+    source = settings.sources.get(write_key)
+    clients = {} if source is None else settings.clients.get(source.name, {})
     segment: dict[str, Any] = {
         "apiKey": write_key,
         "unbundledIntegrations": [],
@@ -31,7 +33,7 @@ def settings_document(settings: IngestSettings, write_key: str) -> bytes:
         segment["protocol"] = settings.protocol
     return msgspec.json.encode(
         {
-            "integrations": {"Segment.io": segment},
+            "integrations": {**clients, "Segment.io": segment},
             "plan": {"track": {"__default": {"enabled": True, "integrations": {}}}},
             "edgeFunction": {},
             "analyticsNextEnabled": True,

@@ -183,3 +183,26 @@ async def test_only_its_own_destination_is_filtered_and_a_failing_filter_is_loud
     assert [entry["filter"] for entry in rig.told if "cannot judge" in str(entry.get("event"))] == ["odd"]
     skipped = {code: rig.metrics.get(names.SKIPPED, "d", code) for code in (BY_RULES, FAILED)}
     assert skipped == {BY_RULES: 1, FAILED: 1}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sent"),
+    [
+        ({"bundled": ["Segment.io", "Scripted"]}, False),
+        ({"bundled": ["Segment.io", "scripted"]}, True),
+        ({"bundled": [], "unbundled": ["Scripted"]}, True),
+        ({"bundled": "Scripted"}, True),
+        ("Scripted", True),
+        (None, True),
+    ],
+)
+async def test_what_the_browser_has_delivered_itself_is_not_sent_again(
+    tmp_path: Path, metadata: Any, sent: bool
+) -> None:
+    rig = Rig(tmp_path)
+    rig.scripted()
+    async with rig.running(d={"type": "scripted", "from": "beginning"}):
+        await rig.append({"_metadata": metadata})
+        await rig.as_time_passes(lambda: rig.low("d") == 1)
+    assert rig.sent == (["m0"] if sent else [])
+    assert rig.metrics.get(names.SKIPPED, "d", "MESSAGE_SENT_CLIENT_SIDE") == (0 if sent else 1)
