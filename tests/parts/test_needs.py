@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from cdpd.config.load import LoadedConfig
 from cdpd.config.model import Config
 from cdpd.delivery.cursor import DeliveryCursor, Range
+from cdpd.delivery.jobs_table import Job, put_job
+from cdpd.delivery.replay import ReplaySpec
 from cdpd.delivery.state import Moment, StateDb, StateError
 from cdpd.delivery.stored import stored_cursors
-from cdpd.event import Position
+from cdpd.event import BEGINNING, Position
 from cdpd.parts.needs import destinations_need
 
 CURSOR = DeliveryCursor(Position(5, 7), [Range(8, 9, 7)])
@@ -49,6 +52,16 @@ async def test_a_destination_needs_what_is_beyond_its_cursor_and_a_new_one_every
     assert destinations_need(loaded(tmp_path, "d", "new")) == {"destination d": 5, "destination new": 0}
     state.close()
     assert stored_cursors(state.path) == {"d": CURSOR, "gone": CURSOR}
+
+
+async def test_a_replay_that_has_not_ended_needs_what_is_beyond_its_cursor(tmp_path: Path) -> None:
+    state = StateDb(tmp_path / "state.db")
+    for job_state in ("running", "done"):
+        spec = ReplaySpec(BEGINNING, 9)
+        job = Job(id="", destination="d", spec=spec, cursor=CURSOR, state=job_state)
+        await state.change(partial(put_job, job=job))
+    assert destinations_need(loaded(tmp_path)) == {"replay-1": 5}
+    state.close()
 
 
 def test_what_a_killed_process_has_committed_counts(tmp_path: Path) -> None:
