@@ -22,6 +22,7 @@ import anyio
 from aiohttp import web
 
 from cdpd.clock import SystemClock
+from tests.bench.mapping import MAPPING
 from tests.delivery.rig import Rig
 from tests.stored import event
 
@@ -47,6 +48,18 @@ def large_event(number: int) -> bytes:
         number, userId=f"u{number % 997}", event="Order Completed", properties=properties, context=context
     )
     return json.dumps(line, separators=(",", ":")).encode()
+
+
+DROPS_NONE = {"if": "type = 'track' and event = 'Signed Up'", "actions": [{"type": "drop"}]}
+TAKES_FIELDS = {
+    "if": "type = 'track'",
+    "actions": [{"type": "drop_properties", "fields": {"context": ["ip"], "properties.products": ["sku"]}}],
+}
+
+
+def mapped(url: str) -> dict[str, Any]:
+    """A mapping of ten fields, as in `tests.bench.mapping`."""
+    return {"url": url, "data": MAPPING}
 
 
 def receiver(pipe: Connection) -> None:
@@ -110,6 +123,13 @@ async def measure_all(events: int) -> None:
             {
                 "null": {"type": "null"},
                 "null, nothing connected": {"type": "null", "sources": ["other"]},
+                "null, a filter": {"type": "null", "filters": [DROPS_NONE]},
+                "null, fields taken out": {"type": "null", "filters": [TAKES_FIELDS]},
+                "webhook, mapped, 500s": {
+                    "type": "webhook",
+                    "actions": [{"action": "send", "when": 'type = "track"', "mapping": mapped(url)}],
+                    "batch": {"max_events": 500},
+                },
                 "file": {"type": "file", "path": f"{folder}/out.ndjson"},
                 "webhook, batches of 500": {
                     "type": "webhook", "url": url, "mode": "batch", "batch": {"max_events": 500},
