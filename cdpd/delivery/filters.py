@@ -87,7 +87,7 @@ class Filters:
                     if action.kind != kind or (kind == "sample" and rule.keeps[at](view)):
                         continue
                     return Filtered(line, BY_RULES, rule.title)
-        return Filtered(_without_fields(line, fitting))
+        return Filtered(_without_fields(event, line, fitting))
 
     def _fitting(self, event: Event, view: View) -> Iterator[_Rule]:
         for rule in self._rules:
@@ -127,7 +127,7 @@ def _text(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _without_fields(line: bytes, fitting: Sequence[_Rule]) -> bytes:
+def _without_fields(event: Event, line: bytes, fitting: Sequence[_Rule]) -> bytes:
     chosen = [
         (kind, place, names)
         for kind in _ORDER[2:]
@@ -138,7 +138,6 @@ def _without_fields(line: bytes, fitting: Sequence[_Rule]) -> bytes:
     ]
     if not chosen:
         return line
-    event = Event(line)
     for kind, place, names in chosen:
         for section in _at(event, place.split(".") if place else []):
             if kind == "drop_properties":
