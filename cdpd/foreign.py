@@ -7,10 +7,17 @@ the journal of deliveries, the status. The daemon's log gets `kind` and `trace`.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_MACHINES: Final = frozenset(
+    (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+)
+"""A disk that fails, is full or read-only; no descriptors; no memory."""
 
 
 def ends_us(error: BaseException) -> bool:
@@ -23,6 +30,12 @@ def ends_us(error: BaseException) -> bool:
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
     return isinstance(error, KeyboardInterrupt | GeneratorExit)
+
+
+def of_the_machine(error: BaseException) -> str | None:
+    """What to tell where a disk or a limit of the process failed, and no code; else None."""
+    single = _single(error)
+    return str(single) if isinstance(single, OSError) and single.errno in _MACHINES else None
 
 
 def kind(error: BaseException | None) -> str:

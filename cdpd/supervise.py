@@ -9,7 +9,7 @@ import anyio.lowlevel
 import structlog
 
 from cdpd.clock import Clock
-from cdpd.foreign import ends_us
+from cdpd.foreign import ends_us, of_the_machine
 from cdpd.log.errors import LogError
 
 FIRST_WAIT: Final = 1.0
@@ -27,8 +27,9 @@ async def supervise(
 ) -> None:
     """Run `part` until cancelled. Where it raises or returns, the log tells, and it is run again after 1 to 60 s.
 
-    What the part works on is on disk: running it again goes on from there. A LogError says itself what is to be
-    done: it is told without a traceback, and while it stays the same after 1 to 60 minutes only.
+    What the part works on is on disk: running it again goes on from there. A LogError, like a failure of the machine,
+    says itself what is to be done: it is told without a traceback, and while it stays the same after 1 to 60 minutes
+    only.
     """
     wait = FIRST_WAIT
     told = _Told(clock)
@@ -46,10 +47,13 @@ async def supervise(
         if clock.monotonic() - begun > LONGEST_WAIT:
             wait = FIRST_WAIT
             told = _Told(clock)
+        foreseen = None if failure is None else of_the_machine(failure)
         if isinstance(failure, LogError):
-            if told.due(str(failure)):
+            foreseen = str(failure)
+        if foreseen is not None:
+            if told.due(foreseen):
                 text = f"the {name} cannot go on; it is tried again"
-                log.error(text, error=str(failure), again_in_seconds=wait)
+                log.error(text, error=foreseen, again_in_seconds=wait)
         else:
             told = _Told(clock)
             text = f"the {name} failed; it is started again"

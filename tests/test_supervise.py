@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
+import os
 from itertools import pairwise
 
 import anyio
@@ -105,6 +107,23 @@ async def test_a_part_that_ends_by_itself_in_whatever_way_is_told_and_run_again(
     [line] = said.getvalue().splitlines()
     assert "the pipeline failed" in line
     assert told in line
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.ENOSPC])
+async def test_a_failure_of_the_machine_is_told_without_a_traceback(code: int) -> None:
+    clock, said = FakeClock(), io.StringIO()
+
+    async def part() -> None:
+        raise ExceptionGroup("tasks", [OSError(code, os.strerror(code), "/data/log")])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, "pipeline", part, clock, log_to(said))
+        await clock.advance(0)
+        tasks.cancel_scope.cancel()
+    [line] = map(json.loads, said.getvalue().splitlines())
+    assert os.strerror(code) in line["error"]
+    assert "/data/log" in line["error"]
+    assert "Traceback" not in said.getvalue()
 
 
 async def test_a_foreseen_failure_is_one_line_told_ever_less_often_and_again_where_it_changes() -> None:

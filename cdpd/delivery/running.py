@@ -12,6 +12,7 @@ from cdpd.delivery.backoff import Random, retry_delay
 from cdpd.delivery.mask import Mask
 from cdpd.delivery.slot import Slot
 from cdpd.delivery.waiting import first_of
+from cdpd.foreign import of_the_machine
 from cdpd.log.errors import InvalidCursor, LogError
 from cdpd.secret import secrets_in
 
@@ -45,11 +46,11 @@ async def run_slot(
                     failures += 1
                     slot.problem = mask(_described(error))
                     wait = retry_delay(failures, random)
-                    log.error(
-                        "the destination failed; it is started again",
-                        again_in_seconds=round(wait, 1),
-                        exc_info=error,
-                    )
+                    text, again = "the destination failed; it is started again", round(wait, 1)
+                    if of_the_machine(error) is None:
+                        log.error(text, again_in_seconds=again, exc_info=error)
+                    else:
+                        log.error(text, again_in_seconds=again, problem=slot.problem)
                     await first_of(slot.stopping.wait, partial(clock.sleep, wait))
     finally:
         slot.ended.set()
