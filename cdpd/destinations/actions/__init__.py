@@ -18,7 +18,7 @@ from cdpd.destinations.actions.trouble import (
     SelfTimeoutError,
 )
 from cdpd.destinations.answers import Answer, Rule, Table
-from cdpd.destinations.contract import BatchLimits, DestinationEnv
+from cdpd.destinations.contract import Batch, BatchLimits, DestinationEnv, Problem
 from cdpd.destinations.outcome import (
     BadConfig,
     BadCredentials,
@@ -43,6 +43,7 @@ __all__ = [
     "BadConfig",
     "BadCredentials",
     "BadEvent",
+    "Batch",
     "BatchLimits",
     "Batching",
     "Client",
@@ -58,6 +59,7 @@ __all__ = [
     "Outcome",
     "PayloadValidationError",
     "Preset",
+    "Problem",
     "RateLimited",
     "Recorder",
     "Request",
