@@ -59,8 +59,18 @@ class TraceReport:
     def text(self) -> str:
         story = self._story
         blocks = ["\n".join(self._receipt(number, one)) for number, one in enumerate(story.receipts, 1)]
-        blocks += [self._paint(note, "yellow") for note in [*story.notes, *_unread(story)]]
+        notes = [*story.notes, *_unread(story)]
+        if self._more:
+            notes.append(
+                f"{plural(self._more, 'line')} more with this id, between the first and the last ones, were left out: "
+                "--at, or --from and --to, choose. Is it a client that gives all its events one id?"
+            )
+        blocks += [self._paint(note, "yellow") for note in notes]
         return "\n\n".join(blocks) + "\n"
+
+    @property
+    def _more(self) -> int:
+        return sum(one.more for one in self._story.searched)
 
     # -- one receipt ---------------------------------------------------------------------------------------
 
@@ -69,8 +79,16 @@ class TraceReport:
         title = [self._paint(printable(story.message_id), "bold")]
         what = f"{receipt.type or '?'} “{receipt.name}”" if receipt.name else receipt.type
         title += [printable(part) for part in (what, receipt.source, receipt.who) if part]
-        if len(story.receipts) > 1:
-            title.append(self._paint(f"came in {len(story.receipts)} times; this is number {number}", "dim"))
+        count = len(story.receipts)
+        if count > 1:
+            title.append(
+                self._paint(
+                    f"{number} of {count} that are shown"
+                    if self._more
+                    else f"came in {count} times; this is number {number}",
+                    "dim",
+                )
+            )
         yield "  ".join(title)
         yield from self._received(receipt)
         if receipt.hooks is not None:

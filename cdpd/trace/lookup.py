@@ -21,6 +21,9 @@ from cdpd.trace.ids import BadIds, IdsFile, hash_of, ids_in
 from cdpd.trace.scan import Needle, Unread, scan_segment
 
 _TRIES: Final = 5
+FIRST: Final = 10
+LAST: Final = 40
+"""Of very many lines with one id (a client that gives all its events the same) these are read."""
 
 
 class Looked(Struct):
@@ -32,6 +35,8 @@ class Looked(Struct):
     hits: list[SingleLine]
     unread: list[Unread]
     """Lines that could not be looked at."""
+    more: int = 0
+    """Lines between the first and the last ones that are left out."""
     scanned: int = 0
     """Lines that had to be read, since no index covers them (yet)."""
 
@@ -98,7 +103,11 @@ class Lookup:
                     looked.unread.append(found)
                 elif first <= found < end:
                     candidates.append(found)
-        for offset in sorted(set(candidates)):
+        offsets = sorted(set(candidates))
+        if len(offsets) > FIRST + LAST:
+            looked.more = len(offsets) - FIRST - LAST
+            offsets = offsets[:FIRST] + offsets[-LAST:]
+        for offset in offsets:
             try:
                 line = self.line(offset)
             except LogError as error:

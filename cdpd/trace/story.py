@@ -37,6 +37,8 @@ class Searched(Struct):
     to_ms: int | None = None
     keep: str | None = None
     """How long the stream is kept, as the configuration says."""
+    more: int = 0
+    """Lines with the id that are left out, as there are very many: between the first and the last ones."""
     scanned: int = 0
     """Lines that had to be read, since no index covers them (yet)."""
     unread: list[str] = field(default_factory=list)

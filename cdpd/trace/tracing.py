@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from cdpd.config.data_folder import STREAMS, stream_folder
 from cdpd.config.load import LoadedConfig
 from cdpd.config.plugin_options import Catalogue
 from cdpd.delivery.state import StateError
+from cdpd.log.errors import LogError
 from cdpd.log.files import Files, OsFiles
 from cdpd.log.mark import read_mark
 from cdpd.log.segment import segment_bases
@@ -63,6 +64,8 @@ async def trace(
         configuration="" if loaded is None else configuration_text(loaded.config_id),
     )
     hits = {stream: one.hits for stream, one in looked.items()}
+    if looked["received"].more:
+        hits["received"] += _left_out(Lookup(data_dir, "received", files), hits)
     pairs = receipts_of(hits["received"], hits["events"], hits["discarded"], at)
     pairs = [(receipt, line) for receipt, line in pairs if _meant(receipt, wanted)]
     story.receipts = [receipt for receipt, _ in pairs]
@@ -82,10 +85,23 @@ def _look(
     return lookup.find(wanted.message_id, first, end, lambda lines: telling(stream, lines))
 
 
+def _left_out(received: Lookup, hits: Mapping[str, Sequence[SingleLine]]) -> list[SingleLine]:
+    """The lines of `received` that archived events came of, where there are too many to have them all."""
+    have = {line.position.offset for line in hits["received"]}
+    found = []
+    for line in hits["events"]:
+        if line.origin is not None and line.origin not in have:
+            try:
+                found.append(received.line(line.origin))
+            except LogError:
+                pass  # told as no longer there
+    return [line for line in found if line.text]
+
+
 def _searched(files: Files, data_dir: Path, looked: Looked, loaded: LoadedConfig | None) -> Searched:
     folder = stream_folder(data_dir, looked.stream)
     bases, mark = segment_bases(files, folder), read_mark(files, folder)
-    told = Searched(looked.stream, looked.first, looked.end, scanned=looked.scanned)
+    told = Searched(looked.stream, looked.first, looked.end, more=looked.more, scanned=looked.scanned)
     told.unread = [f"{one.first:,} to {one.end - 1:,}: {one.reason}" for one in looked.unread]
     if bases and mark is not None and looked.end > looked.first:
         first, last = bisect_right(bases, looked.first) - 1, bisect_left(bases, looked.end) - 1

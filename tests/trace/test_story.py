@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cdpd.cli.trace_report import TraceReport
 from cdpd.config.data_folder import state_db, stream_folder
 from cdpd.log.segment import segment_bases, segment_path
 from cdpd.trace.lookup import OsFiles
@@ -87,6 +88,21 @@ def test_every_time_that_an_id_came_in_is_told(folder: Folder) -> None:
         (3, "archived"),
     ]
     assert [one.offset for one in folder.story("m1", source="app").receipts] == [3]
+
+
+def test_of_an_id_that_came_in_very_often_the_first_and_the_last_are_told(folder: Folder) -> None:
+    count = 300
+    folder.append("received", [received(1) for _ in range(count)])
+    again = [discarded(n, by="dedup", code="duplicate", line=received(1)) for n in range(count) if n != 100]
+    folder.append("discarded", again)
+    folder.append("events", [archived(1)], origins=[100], through=count)
+    story = folder.story("m1")
+    assert [one.more for one in story.searched] == [count - 50, 0, count - 51]
+    offsets = [one.offset for one in story.receipts]
+    assert offsets == [*range(10), 100, *range(count - 40, count)]
+    (told,) = [one for one in story.receipts if one.fate == "archived"]
+    assert (told.offset, told.kept) == (100, True)
+    assert f"{count - 50 + count - 51} lines more with this id" in TraceReport(story).text()
 
 
 def test_an_unknown_id_has_a_story_of_where_was_looked(folder: Folder) -> None:
