@@ -35,8 +35,8 @@ from cdpd.cli.parked_choice import (
 from cdpd.cli.parked_event import event_json, event_text
 from cdpd.cli.parked_retry import RateOption, retry_parked
 from cdpd.config.data_folder import state_db
+from cdpd.delivery.errors import StateError
 from cdpd.delivery.parked import ParkedFilter, ParkedGroup, groups, line, pages, reading
-from cdpd.delivery.state import StateError
 from cdpd.timestamp import format_time
 
 app = new_app(

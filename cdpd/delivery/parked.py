@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from cdpd.delivery.cursor import DeliveryCursor
-from cdpd.delivery.state import StateError
+from cdpd.delivery.errors import StateError
 from cdpd.event import Position
 
 PAGE: Final = 1000

@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.errors import StateError as StateError  # it is part of what this module offers
 from cdpd.delivery.jobs_counts import JobStep
 from cdpd.delivery.schema import STEPS
 from cdpd.event import Position
@@ -25,10 +26,6 @@ JOURNAL_ROWS: Final = 1_000_000
 JOURNAL_MS: Final = 30 * 86_400_000
 """… and for how long, in milliseconds."""
 _PRUNE_EVERY: Final = 20_000
-
-
-class StateError(OSError):
-    """state.db cannot be used; the text says why and what to do."""
 
 
 Change = Callable[[sqlite3.Connection], None]

@@ -21,7 +21,8 @@ COMMANDS = [
     ("log", "cat"), ("log", "ls"), ("log", "verify"), ("discarded", "ls"), ("discarded", "retry"), ("plugins", "show"),
     ("new", "hook"), ("new", "destination"),
     ("sources", "ls"), ("tokens", "ls"), ("tokens", "revoke"),
-    ("log", "repair"), ("destinations", "reset"),
+    ("log", "repair"), ("destinations", "reset"), ("destinations", "ls"), ("destinations", "forget"),
+    ("parked", "ls"), ("parked", "show"), ("parked", "retry"), ("parked", "drop"),
 ]  # fmt: skip
 HEAVY = ("aiohttp", "duckdb", "rich", "uvloop", "structlog", "asyncio", "hypothesis", "pluggy")
 
@@ -39,13 +40,19 @@ def test_the_help_says_what_it_is_for_and_names_every_command_and_exit_code(cdpd
     assert cdpd().out == cdpd("help").out == cdpd("-h").out == ran.out
 
 
+LEADING_ON = {
+    (name,) for name in ("log", "discarded", "parked", "sources", "tokens", "alerts", "destinations")
+}
+"""Commands that only lead to others, whose help has the examples."""
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example_that_names_it(cdpd: Cdpd, command: tuple[str, ...]) -> None:
     ran = cdpd(*command, "--help")
     assert ran.code == 0
     assert ran.out.startswith(f"Usage: cdpd {' '.join(command)}")
     assert "Traceback" not in ran.out
-    if command not in (("log",), ("discarded",), ("sources",), ("tokens",), ("alerts",), ("destinations",)):
+    if command not in LEADING_ON:
         assert re.search(rf"^    .*cdpd {' '.join(command)}", ran.out, re.MULTILINE), ran.out
     assert cdpd("help", *command[:1]).code == 0
 
@@ -81,6 +88,7 @@ def test_the_version_is_told_in_both_ways(cdpd: Cdpd) -> None:
     [
         ("--help",), ("version",), ("status",), ("reload",), ("check",), ("init", "--print"), ("log", "cat", "events"),
         ("log", "ls"), ("log", "verify"), ("discarded", "ls"), ("discarded", "retry", "--all"),
+        ("parked", "ls"), ("parked", "drop", "--all"), ("pause", "--all"), ("resume", "--all"), ("destinations", "ls"),
         ("send", "--type", "track", "--event", "x", "--user", "u", "--url", "http://127.0.0.1:9", "--key", "k",
          "--retries", "0"),
         ("query", "--help"), ("tail", "--help"), ("run", "--help"),

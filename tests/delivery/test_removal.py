@@ -9,6 +9,8 @@ import pytest
 from cdpd.delivery.making import DestinationError
 from cdpd.destinations.contract import Batch
 from cdpd.destinations.outcome import BadEvent, Delivered, Outcome
+from cdpd.log.retention import Retention
+from cdpd.log.stream import StreamOptions
 from tests.delivery.rig import Rig
 
 SCRIPTED = {"type": "scripted"}
@@ -84,3 +86,24 @@ async def test_one_that_is_gone_can_be_forgotten_and_begins_anew_if_it_returns(t
             await forget("d", parked=True)
         await rig.delivery.apply(rig.config({"d": SCRIPTED}))
         assert rig.low() == 3
+
+
+async def test_what_retention_took_meanwhile_is_told_when_it_comes_back(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.scripted()
+    async with rig.running(d=SCRIPTED):
+        await rig.append_many(2)
+        await rig.settle()
+        await rig.delivery.apply(rig.config({}))
+        rig.events.options = StreamOptions(segment_age=0.0)
+        await rig.append_many(3)
+        await rig.append_many(1)
+        await rig.events.retain(Retention(keep_bytes=0), rig.delivery.needed())
+        assert rig.events.begin == 5
+        await rig.delivery.apply(rig.config({"d": SCRIPTED}))
+        await rig.until(lambda: rig.status()["state"] == "stopped")
+        assert "no longer kept" in rig.status()["problem"]
+        assert "cdpd destinations reset d --from PLACE" in rig.status()["problem"]
+        await rig.delivery.reset("d", "beginning")
+        await rig.settle()
+    assert rig.sent == ["m0", "m1", "m5"]
