@@ -22,6 +22,7 @@ from cdpd.delivery.state import Attempt
 from cdpd.destinations.answers import failure_of
 from cdpd.destinations.contract import Batch
 from cdpd.destinations.outcome import (
+    HELD,
     OUTCOMES,
     BadEvent,
     Delivered,
@@ -37,7 +38,6 @@ from cdpd.event import Event
 from cdpd.foreign import ends_us, trace
 from cdpd.section import Section
 
-_FIRST_PART: Final = TryAgain("an earlier part of the batch has to go first")
 _ONLY_RESEND: Final = "deliver returned Resend for every event of the batch: one has to have another outcome"
 
 _HOLDING: Final = (TryAgain, RateLimited, Misconfigured)
@@ -78,7 +78,7 @@ async def send(
 
     strict: no event is sent after one that was refused either. share: as in Batch.
     """
-    whole = Sent([_FIRST_PART] * len(items))
+    whole = Sent([HELD] * len(items))
     parts = deque([list(range(len(items)))])
     while parts:
         part = _may_go(items, whole.outcomes, parts.popleft(), strict=strict)
@@ -112,7 +112,7 @@ def _may_go(
             if isinstance(outcomes[i], holding):
                 held.add(key)
         elif key is not None and key in held:
-            outcomes[i] = _FIRST_PART
+            outcomes[i] = HELD
         else:
             go.append(i)
     return go
@@ -150,7 +150,7 @@ def _away(outcomes: Sequence[Outcome]) -> Outcome | None:
             return outcome
         if isinstance(outcome, RateLimited) and outcome.scope == "destination":
             return outcome
-    return _FIRST_PART if all(isinstance(outcome, TryAgain) for outcome in outcomes) else None
+    return HELD if all(isinstance(outcome, TryAgain) for outcome in outcomes) else None
 
 
 async def _call(
@@ -225,9 +225,11 @@ def _masked(outcome: Outcome, mask: Mask) -> Outcome:
 def _journal(
     items: Sequence[Item], outcomes: Sequence[Outcome], attempt: int, at_ms: int, seconds: float
 ) -> list[Attempt]:
-    """One row for each different outcome."""
+    """One row for each different outcome; none for what was not sent at all."""
     alike: dict[tuple[str, int | None, str, str], list[Item]] = {}
     for item, outcome in zip(items, outcomes, strict=True):
+        if isinstance(outcome, TryAgain) and not outcome.sent:
+            continue
         alike.setdefault(_shown(outcome), []).append(item)
     rows = []
     for (kind, status, reason, answer), members in alike.items():

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
+import msgspec
 from msgspec import Struct, field
 
 from cdpd.delivery.backoff import MISCONFIGURED_PROBE
 from cdpd.delivery.lanes import Item
 from cdpd.destinations.outcome import (
+    HELD,
     BadEvent,
     Delivered,
     Kind,
@@ -23,7 +25,7 @@ from cdpd.destinations.outcome import (
 )
 
 TOO_LATE: Final = "it was tried for as long as retry_for says: "
-HELD: Final = "a refused event holds the later ones (ordering = strict): "
+STRICTLY_HELD: Final = "a refused event holds the later ones (ordering = strict): "
 """What stands before a destination's own reason."""
 
 
@@ -97,6 +99,8 @@ def verdict(
                 out.again.append(item)
                 out.tried.append(item)
                 out.wrong = out.wrong or outcome
+            case TryAgain() if not outcome.sent:
+                out.again.append(item)
             case TryAgain():
                 out.tries.append(outcome)
                 if too_late(item):
@@ -117,6 +121,9 @@ def verdict(
                 out.tries.append(TryAgain(outcome.reason, outcome.status, answer=outcome.answer))
                 out.again.append(item)
                 out.tried.append(item)
+    if out.again and not (out.done or out.tried or out.limits or out.slow):
+        # Nothing was sent, and nothing says why: the same again at once would go on for ever.
+        out.tried, out.tries = list(out.again), [msgspec.structs.replace(HELD, sent=True)]
     return out
 
 
@@ -129,6 +136,6 @@ def _refuse(out: Verdict, item: Item, outcome: BadEvent, kind: str, *, strict: b
     if strict:
         out.again.append(item)
         out.tried.append(item)
-        out.wrong = out.wrong or Held(HELD + outcome.reason, outcome.status, MISCONFIGURED_PROBE)
+        out.wrong = out.wrong or Held(STRICTLY_HELD + outcome.reason, outcome.status, MISCONFIGURED_PROBE)
     else:
         out.done.append(item)

@@ -9,7 +9,7 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from cdpd.delivery.verdict import HELD, TOO_LATE
+from cdpd.delivery.verdict import STRICTLY_HELD, TOO_LATE
 from cdpd.destinations.outcome import BadEvent, Misconfigured, RateLimited, TryAgain
 
 _CODE: Final = re.compile(r"\(E[A-Z]+\)$")
@@ -19,7 +19,7 @@ _CODE: Final = re.compile(r"\(E[A-Z]+\)$")
 def for_log(outcome: TryAgain | RateLimited | BadEvent | Misconfigured) -> str:
     """`it answered 503 Service Unavailable`; where nobody answered, the reason up to its first colon."""
     ours, reason = "", outcome.reason
-    for words in (HELD, TOO_LATE):
+    for words in (STRICTLY_HELD, TOO_LATE):
         if reason.startswith(words):
             ours, reason = ours + words, reason.removeprefix(words)
     if outcome.status is not None:

@@ -61,6 +61,8 @@ class TryAgain(Struct, frozen=True, tag="retry"):
     answer: str = ""
     code: str = ""
     """Of a failure of the network: `ETIMEDOUT`, `ECONNREFUSED` …"""
+    sent: bool = True
+    """False: see HELD."""
 
 
 class RateLimited(Struct, frozen=True, tag="rate_limited"):
@@ -131,6 +133,9 @@ class BadCredentials(Misconfigured, frozen=True, tag="bad_credentials"):
 
     kind: ClassVar[Kind] = "bad_credentials"
 
+
+HELD: Final = TryAgain("an earlier event has to go first", sent=False)
+"""Of what was not sent at all, because something else has to be sent before: no attempt, and no word on the vendor."""
 
 Outcome = Delivered | Skipped | TryAgain | RateLimited | Resend | TooLarge | BadEvent | Misconfigured
 OUTCOMES: Final = (Delivered, Skipped, TryAgain, RateLimited, Resend, TooLarge, BadEvent, Misconfigured)

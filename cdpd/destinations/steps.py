@@ -13,11 +13,9 @@ from typing import Final
 import anyio
 from msgspec import Struct, field
 
-from cdpd.destinations.outcome import Misconfigured, Outcome, RateLimited, TryAgain
+from cdpd.destinations.outcome import HELD, Misconfigured, Outcome, RateLimited, TryAgain
 from cdpd.event import Event
 
-HELD: Final = TryAgain("an earlier event has to go first")
-"""Of what was not sent, because something of the same user has to be sent before."""
 _FINISHED: Final = frozenset(("delivered", "skipped", "bad_event"))
 _STRICT: Final = frozenset(("delivered", "skipped"))
 

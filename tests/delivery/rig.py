@@ -236,7 +236,8 @@ class Rig:
         quiet = looks = 0
         while looks < 300:
             await asyncio.sleep(0.001)
-            for _ in range(10):  # on a busy machine a millisecond is one turn of the loop: too few to go to sleep
+            # On a busy machine a millisecond is one turn of the loop: too few to go to sleep.
+            for _ in range(10):
                 await asyncio.sleep(0)
             if self._committing:  # a disk always comes back
                 quiet = looks = 0

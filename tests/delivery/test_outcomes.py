@@ -16,6 +16,7 @@ from cdpd import metrics as names
 from cdpd.delivery.backoff import pause_delay
 from cdpd.destinations.contract import Batch, BatchLimits
 from cdpd.destinations.outcome import (
+    HELD,
     BadConfig,
     BadCredentials,
     BadEvent,
@@ -348,3 +349,29 @@ async def test_the_classes_are_counted_as_what_they_are(tmp_path: Path) -> None:
         (parked,) = rig.state.parked("d")
     assert parked.status == 429
     assert rig.metrics.get(names.PARKED, "d", "rate_limited") == 1
+
+
+async def test_what_was_not_sent_because_of_others_uses_up_no_attempt_and_says_nothing(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    async with vendor() as it, rig.running(d={"type": "webhook", "url": it.url}):
+        it.replies(429, 429, 429)
+        await rig.append_many(60, users=1)
+        await rig.as_time_passes(lambda: rig.low() == 60, longest=20)
+        rows = rig.state.attempts("d")
+    assert it.got == ["m0"] * 3 + [f"m{i}" for i in range(60)]
+    assert {request.headers["X-Cdpd-Attempt"] for request in it.requests} == {"1"}
+    assert [(row.outcome, row.events) for row in rows] == [("rate_limited", 1)] * 3 + [("delivered", 60)]
+    assert not [entry for entry in rig.told if entry["event"] == "events wait and are tried again"]
+
+
+async def test_a_destination_that_sends_nothing_and_says_not_why_is_tried_with_a_back_off(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    rig.scripted(in_turn(HELD, HELD, OK))
+    async with rig.running(d={"type": "scripted"}):
+        await rig.append({})
+        await rig.as_time_passes(lambda: rig.low() == 1, longest=10)
+        assert rig.clock.elapsed >= 2

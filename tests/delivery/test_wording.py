@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdpd.delivery.verdict import HELD, TOO_LATE
+from cdpd.delivery.verdict import STRICTLY_HELD, TOO_LATE
 from cdpd.delivery.wording import for_log
 from cdpd.destinations.answers import Answer, outcome_of
 from cdpd.destinations.outcome import BadEvent, Misconfigured, RateLimited, TryAgain
@@ -27,10 +27,10 @@ from cdpd.destinations.outcome import BadEvent, Misconfigured, RateLimited, TryA
             BadEvent(TOO_LATE + "it answered 500: jane", 500),
             f"{TOO_LATE}it answered 500 Internal Server Error",
         ),
-        (Misconfigured(HELD + "email: jane is none"), f"{HELD}email"),
+        (Misconfigured(STRICTLY_HELD + "email: jane is none"), f"{STRICTLY_HELD}email"),
         (
-            Misconfigured(HELD + TOO_LATE + "no answer in time (ETIMEDOUT)"),
-            f"{HELD}{TOO_LATE}no answer in time (ETIMEDOUT)",
+            Misconfigured(STRICTLY_HELD + TOO_LATE + "no answer in time (ETIMEDOUT)"),
+            f"{STRICTLY_HELD}{TOO_LATE}no answer in time (ETIMEDOUT)",
         ),
     ],
 )

@@ -24,6 +24,7 @@ from cdpd.delivery.route import router_of
 from cdpd.delivery.state import Moment, StateError
 from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.outcome import (
+    HELD,
     BadConfig,
     BadCredentials,
     BadEvent,
@@ -41,7 +42,6 @@ from tests.clock import FakeClock
 from tests.stored import event
 
 EPOCH = 7
-HELD = TryAgain("an earlier event has to go first")
 
 Answer = Literal[
     "ok",
