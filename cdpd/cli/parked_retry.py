@@ -75,7 +75,7 @@ def _tell_dry(events: dict[str, int], held: dict[str, int], json: bool) -> None:
     for name, count in () if json else events.items():
         print(f"{name}: {plural(count, 'parked event')} would be sent again")
     for name, count in () if json else held.items():
-        print(f"{name}: {plural(count, 'parked event')}, which hold the line, would be tried at once")
+        print(f"{name}: {_holding(count)} would be tried at once")
 
 
 def _watched(daemon: ControlClient, jobs: dict[str, Any], *, quiet: bool) -> Iterator[dict[str, Any]]:
@@ -131,7 +131,11 @@ def _tell(jobs: dict[str, Any], held: dict[str, int]) -> None:
         told += [f"{left_out:,} not meant for it"] if left_out else []
         print(f"{job['destination']}: {', '.join(told)}")
     for name, count in held.items():
-        print(f"{name}: {plural(count, 'parked event')} that hold the line: tried at once, see `cdpd status`")
+        print(f"{name}: {_holding(count)}, tried at once: see `cdpd status`")
+
+
+def _holding(count: int) -> str:
+    return f"{plural(count, 'parked event')} that {'holds' if count == 1 else 'hold'} the line"
 
 
 def _judge(jobs: dict[str, Any]) -> None:
