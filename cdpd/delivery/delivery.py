@@ -269,11 +269,14 @@ class Delivery:
             "lag_events": max(self._events.end.offset - position, 0),
             "lag_seconds": None,
             "in_flight": 0,
+            "concurrency": None,
+            "most_concurrency": None,
             "waiting_to_retry": 0,
             "delivered": int(self._metrics.get(names.DELIVERED, name)),
             "parked": self._state.parked_count(name),
             "failing_since": None,
             "problem": slot.problem or None,
+            "problem_kind": None,
             "last_error": slot.problem or None,
         }
         if slot.paused is not None:

@@ -2,8 +2,9 @@
 
 - well: everything may go.
 - failing: the last batch wholly failed; a few other batches may still try (their events may be fine).
-- away: several in a row failed. Only probes of one event go, within 2 s of each other, so that a healed vendor
-  is noticed soon; the first success wakes everybody who waits, one group after the other.
+- away: several in a row failed. Probes of one event go, within 2 s of each other, so that a healed vendor is
+  noticed soon, and whole batches whose own back-off is over; the first success wakes everybody who waits, one group
+  after the other.
 - limited: the vendor asked to wait: nothing goes before.
 - paused: configuration or credentials are wrong, or, with strict order, an event is refused. Only probes go,
   rarely.
