@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from msgspec import Meta
 
 from cdpd.destinations.actions import (
     Action,
@@ -18,6 +20,7 @@ from cdpd.destinations.actions import (
     Rule,
     Secret,
     Table,
+    TooLarge,
     json_of,
     size_of,
 )
@@ -41,7 +44,14 @@ from cdpd_customerio.payloads import (
 _HOSTS: Final = {"US": "https://track.customer.io", "EU": "https://track-eu.customer.io"}
 _LARGEST: Final = 32 * 1024
 """Bytes of an operation."""
-_BATCH: Final = Batching(max_events=100, max_bytes=450_000)
+_LARGEST_BATCH: Final = 500_000
+
+
+def _together(payload: Any) -> int:
+    return payload.batch_size if payload.enable_batching else 1
+
+
+_BATCH: Final = Batching(max_events=100, max_bytes=450_000, limit=_together)
 
 
 class CustomerIO(ActionDestination):
@@ -55,9 +65,9 @@ class CustomerIO(ActionDestination):
         """Settings → Account Settings → API Credentials → Track API Keys."""
         api_key: Secret
         """The key beside it."""
-        account_region: Literal["US", "EU"] = "US"
-        """Where the account's data is kept."""
-        max_requests_per_second: float | None = 100.0
+        account_region: Literal["US", "EU", "US 🇺🇸", "EU 🇪🇺"] = "US"
+        """Where the account's data is kept; with the flag, as in Segment's settings, it means the same."""
+        max_requests_per_second: Annotated[float, Meta(gt=0)] | None = 100.0
         """Customer.io's fair use."""
         base_url: str | None = None
         """Another address than Customer.io's own, such as a proxy."""
@@ -65,38 +75,46 @@ class CustomerIO(ActionDestination):
     answers = Table({404: Rule("bad_config", "is the account in the other region? See `account_region`")})
 
     async def post(self, path: str, body: Any) -> Answer:
-        host = self.config.base_url or _HOSTS[self.config.account_region]
+        own: str | None = self.config.base_url
+        host = own.rstrip("/") if own else _HOSTS[self.config.account_region[:2]]
         credentials = (self.config.site_id.reveal(), self.config.api_key.reveal())
         return await self.call("POST", host + path, json=body, basic=credentials)
 
     async def send(self, operations: Sequence[dict[str, Any]]) -> list[Result]:
         """One operation as it is, several as a batch; a result for each."""
-        results: list[Result] = [
-            BadEvent(f"the operation has more than {_LARGEST} bytes") if size_of(each) > _LARGEST else None
-            for each in operations
-        ]
+        sizes = [size_of(each) for each in operations]
+        too_large = BadEvent(f"the operation has more than {_LARGEST} bytes")
+        results: list[Result] = [too_large if size > _LARGEST else None for size in sizes]
         going = [at for at, result in enumerate(results) if result is None]
-        if len(operations) == 1 and going:
-            return [await self.post("/api/v2/entity", operations[0])]
+        if sum(sizes[at] for at in going) > _LARGEST_BATCH:
+            return [TooLarge("more than fits in one request") if each is None else each for each in results]
         if going:
-            answer = await self.post("/api/v2/batch", {"batch": [operations[at] for at in going]})
+            one = len(operations) == 1
+            path = "/api/v2/entity" if one else "/api/v2/batch"
+            answer = await self.post(
+                path, operations[0] if one else {"batch": [operations[at] for at in going]}
+            )
             for at, result in zip(going, self._each(answer, len(going)), strict=True):
                 results[at] = result
         return results
 
     def _each(self, answer: Answer, count: int) -> list[Result]:
-        """A batch's answer names the operations that it refuses (§4.5)."""
+        """An answer names the operations that it refuses, also one that says 200 (§4.5)."""
         body = json_of(answer)
-        errors = body.get("errors") if isinstance(body, dict) else None
-        named = [error for error in errors or () if isinstance(error, dict) and "batch_index" in error]
-        if answer.status not in (200, 207, 400) or not named:
+        told = body.get("errors") if isinstance(body, dict) else None
+        errors = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+        if answer.status not in (200, 207, 400) or not errors:
             return [answer] * count
         results: list[Result] = [Delivered(answer.status)] * count
-        for error in named:
-            at = error["batch_index"]
+        for error in errors:
+            said = ": ".join(str(error[key]) for key in ("field", "reason", "message") if error.get(key))
+            refused = BadEvent(said, answer.status, answer.request, answer.body)
+            at = error.get("batch_index")
             if isinstance(at, int) and 0 <= at < count:
-                said = ": ".join(str(error[key]) for key in ("field", "reason", "message") if error.get(key))
-                results[at] = BadEvent(said, answer.status, answer.request, answer.body)
+                results[at] = refused
+            else:
+                # Which it means cannot be told. What was taken all the same is known by its id when it comes again.
+                return [refused] * count
         return results
 
 
@@ -108,7 +126,7 @@ def _sends(make: Callable[[Any], dict[str, Any]]) -> Callable[[CustomerIO, Seque
 
 
 async def _report(to: CustomerIO, payload: DeliveryReport) -> Answer:
-    at = operation.seconds(payload.timestamp)
+    at = operation.moment(payload.timestamp)
     body = {
         "delivery_id": payload.delivery_id,
         "metric": payload.metric,
@@ -156,7 +174,7 @@ def _action(
     )
 
 
-_BY_KIND: Final = Batching(max_events=100, max_bytes=450_000, by=lambda payload: bool(payload.user_id))
+_BY_KIND: Final = Batching(max_events=100, max_bytes=450_000, by=operation.kind_of, limit=_together)
 """Objects with people and objects with anonymous ones go apart."""
 _TRACK: Final = 'type = "track" and ' + " and ".join(f'event != "{event}"' for event in _OTHERS)
 

@@ -24,8 +24,8 @@ from cdpd_customerio.payloads import (
 
 Json = dict[str, Any]
 
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?)?")
-_NUMBER: Final = re.compile(r"\d+(\.\d+)?")
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _NOT_ATTRIBUTES: Final = (
     "createdAt",
@@ -92,17 +92,18 @@ def event(of: Event | ContentReport) -> Json:
 def thing(of: Thing) -> Json:
     who = _who(of.user_id, None, of.anonymous_id)
     about = _some(relationship_attributes=of.relationship_attributes)
-    given = of.custom_attributes or {}
-    attributes = {key: value for key, value in given.items() if key not in _NOT_ATTRIBUTES}
     rest = _some(
-        attributes=_with_anonymous(attributes, of.anonymous_id, None),
+        attributes=_with_anonymous(of.custom_attributes or {}, of.anonymous_id, None),
         created_at=of.created_at,
         cio_relationships=[{"identifiers": who, **about}] if who else None,
     )
-    action = "identify" if of.user_id or not of.anonymous_id else "identify_anonymous"
-    return _operation(
-        "object", action, _object(of.id, of.object_type_id), **_dated(rest, of.convert_timestamp)
-    )
+    about_it = _dated(rest, of.convert_timestamp)
+    return _operation("object", kind_of(of), _object(of.id, of.object_type_id), **about_it)
+
+
+def kind_of(of: Thing) -> str:
+    """The two kinds of operations on objects, which go in requests of their own."""
+    return "identify" if of.user_id or not of.anonymous_id else "identify_anonymous"
 
 
 def no_thing(of: ObjectKey) -> Json:
@@ -168,3 +169,11 @@ def seconds(value: str | int | float | None) -> Any:
         ms = parse_time(value)
         return None if ms is None else ms // 1000
     return value
+
+
+def moment(value: str | int | float | None) -> int | None:
+    """A time, also one in digits, as whole seconds; None where there is none."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    ms = parse_time(value)
+    return None if ms is None else ms // 1000

@@ -8,17 +8,26 @@ from msgspec import Struct
 
 from cdpd.destinations.actions import Datetime, Mapped, first, template
 
-EVENT_ID = first("$.userId", "$.traits.email")
+WHO = first("$.userId", "$.traits.email")
 
 
-class Converted(Struct, kw_only=True, frozen=True):
-    """What all actions have."""
+class Batched(Struct, kw_only=True, frozen=True):
+    """What every action has whose operations share a request."""
+
+    enable_batching: Annotated[bool, Mapped(True)] = True
+    """False: a request for each operation."""
+    batch_size: Annotated[int, Mapped(50)] = 50
+    """Operations that share a request at most; no more than 100."""
+
+
+class Converted(Batched, kw_only=True, frozen=True):
+    """What the actions have that send dates."""
 
     convert_timestamp: Annotated[bool, Mapped(True)] = True
     """Whether dates inside attributes become seconds since the epoch, as Customer.io wants them."""
 
 
-class Person(Struct, kw_only=True, frozen=True):
+class Person(Batched, kw_only=True, frozen=True):
     person_id: Annotated[str, Mapped("$.userId")]
     """The person: an id, an e-mail address, or a Customer.io id that begins with `cio_`."""
 
@@ -52,7 +61,7 @@ class Relationship(Person, kw_only=True, frozen=True):
     """Of whom the person was before."""
 
 
-class ObjectKey(Struct, kw_only=True, frozen=True):
+class ObjectKey(Batched, kw_only=True, frozen=True):
     object_id: Annotated[str | None, Mapped("$.properties.objectId")] = None
     """The object."""
     object_type_id: Annotated[
@@ -62,7 +71,7 @@ class ObjectKey(Struct, kw_only=True, frozen=True):
 
 
 class Profile(Converted, kw_only=True, frozen=True):
-    id: Annotated[str | None, Mapped(EVENT_ID)] = None
+    id: Annotated[str | None, Mapped(WHO)] = None
     """The person: an id, an e-mail address, or a Customer.io id that begins with `cio_`."""
     anonymous_id: Annotated[str | None, Mapped("$.anonymousId")] = None
     """Joins earlier anonymous events to the person."""
@@ -139,7 +148,7 @@ class Thing(Converted, kw_only=True, frozen=True):
     """About the person and the object together."""
 
 
-class Merge(Struct, kw_only=True, frozen=True):
+class Merge(Batched, kw_only=True, frozen=True):
     primary: Annotated[str, Mapped("$.userId")]
     """Who remains."""
     secondary: Annotated[str, Mapped("$.previousId")]

@@ -1,4 +1,4 @@
-"""`$browser` and `$browser_version`, as Mixpanel's own library tells them from a user agent. Source: §2.3."""
+"""`$browser` and `$browser_version`, told from a user agent. Source: spec/destinations.md §2.3."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKENS: Final = {
     "Opera": rf"(?:Opera|OPR)/{_VERSION}",
     "Firefox": rf"Firefox/{_VERSION}",
     "Firefox iOS": rf"FxiOS/{_VERSION}",
-    "Konqueror": rf"Konqueror[:/]{_VERSION}",
+    "Konqueror": rf"Konqueror:{_VERSION}",
     "BlackBerry": rf"BlackBerry {_VERSION}",
     "Android Mobile": rf"android {_VERSION}",
     "Samsung Internet": rf"SamsungBrowser/{_VERSION}",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal
+
+import msgspec
+from msgspec import UNSET
 
 from cdpd.destinations.actions import (
     Action,
@@ -13,11 +18,17 @@ from cdpd.destinations.actions import (
     BadEvent,
     Batching,
     Delivered,
+    DestinationEnv,
+    Outcome,
     PayloadValidationError,
     Preset,
+    RateLimited,
     Result,
     Secret,
+    Skipped,
+    TooLarge,
     json_of,
+    to_json,
 )
 from cdpd_mixpanel import properties
 from cdpd_mixpanel.payloads import Alias, Group, Increment, Profile, Purchase, Track
@@ -28,6 +39,11 @@ _HOSTS: Final = {
     "IN": "https://api-in.mixpanel.com",
 }
 _MOST_INCREMENTS: Final = 20
+_MOST_BYTES: Final = 2_000_000
+"""Of a request with several events."""
+_FIRST_WAIT: Final = 2.0
+_LONGEST_WAIT: Final = 60.0
+_NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 class Mixpanel(ActionDestination):
@@ -41,8 +57,8 @@ class Mixpanel(ActionDestination):
         """Project Settings → Access Keys → Project Token."""
         api_secret: Secret | None = None
         """The project's API secret. Default: the token signs imports too."""
-        api_region: Literal["US", "EU", "IN"] = "US"
-        """Where the project's data is kept."""
+        api_region: Literal["US", "EU", "IN", "US 🇺🇸", "EU 🇪🇺", "IN 🇮🇳"] = "US"
+        """Where the project's data is kept; with the flag, as in Segment's settings, it means the same."""
         source_name: str | None = None
         """Goes along with every event as `segment_source_name`."""
         strict_mode: Literal["1", "0"] = "1"
@@ -50,7 +66,27 @@ class Mixpanel(ActionDestination):
         base_url: str | None = None
         """Another address than Mixpanel's own, such as a proxy."""
 
-    async def import_events(self, payloads: Sequence[Track]) -> list[Result]:
+    def __init__(self, config: Any, env: DestinationEnv) -> None:
+        super().__init__(config, env)
+        self._wait = 0.0
+        """Seconds, while Mixpanel says that it is too much …"""
+        self._wait_until = 0.0
+        """… and until when (monotonic)."""
+
+    def outcome(self, answer: Answer) -> Outcome:
+        """Told to slow down without a time: 2 s, and twice as long each time in a row, up to 60 s (§2.6)."""
+        outcome = super().outcome(answer)
+        if isinstance(outcome, Delivered):
+            self._wait = 0.0
+        if not isinstance(outcome, RateLimited) or outcome.after is not None:
+            return outcome
+        now = self.env.clock.monotonic()
+        if now >= self._wait_until or not self._wait:
+            self._wait = min(max(self._wait * 2, _FIRST_WAIT), _LONGEST_WAIT)
+            self._wait_until = now + self._wait
+        return msgspec.structs.replace(outcome, after=self._wait)
+
+    async def import_events(self, payloads: Sequence[Track]) -> Result | list[Result]:
         """One request for all; a result for each payload, of which a purchase has several elements (§2.6)."""
         now, source = self.env.clock.now_ms(), self.config.source_name
         elements: list[dict[str, Any]] = []
@@ -61,11 +97,16 @@ class Mixpanel(ActionDestination):
             owners += [owner] * len(made)
         secret = self.config.api_secret or self.config.project_token
         url = f"{self._host}/import?strict={self.config.strict_mode}"
-        answer = await self.call("POST", url, json=elements, basic=(secret.reveal(), ""), gzip=True)
+        sent = to_json(elements)
+        if len(sent) > _MOST_BYTES and len(payloads) > 1:
+            return TooLarge(f"more than {_MOST_BYTES} bytes for one request")
+        answer = await self.call(
+            "POST", url, body=sent, headers=_JSON, basic=(secret.reveal(), ""), gzip=True
+        )
         body = json_of(answer)
         failed = body.get("failed_records") if isinstance(body, dict) else None
         if answer.status != 400 or not isinstance(failed, list) or not failed:
-            return [answer] * len(payloads)
+            return answer
         # All but those that are named were imported.
         results: list[Result] = [Delivered(answer.status)] * len(payloads)
         for record in failed:
@@ -97,39 +138,40 @@ class Mixpanel(ActionDestination):
 
     @property
     def _host(self) -> str:
-        return self.config.base_url or _HOSTS[self.config.api_region]
+        own: str | None = self.config.base_url
+        return own.rstrip("/") if own else _HOSTS[self.config.api_region[:2]]
 
 
-async def _import(to: Mixpanel, payloads: Sequence[Track]) -> list[Result]:
+async def _import(to: Mixpanel, payloads: Sequence[Track]) -> Result | list[Result]:
     return await to.import_events(payloads)
 
 
 async def _identify(to: Mixpanel, payload: Profile) -> Result:
-    result: Result = None
+    result: Result = Skipped("NOTHING_TO_SEND")
     if payload.anonymous_id:
-        both = _known({"$identified_id": payload.user_id, "$anon_id": payload.anonymous_id})
+        both = _given({"$identified_id": payload.user_id, "$anon_id": payload.anonymous_id})
         event = {"event": "$identify", "properties": {**both, "token": to.token, **to.source}}
         result = await to.post("/track", event)
         if isinstance(result, BadEvent) or (isinstance(result, Answer) and result.status >= 300):
             return result
     if payload.traits:
         whom = payload.user_id or payload.anonymous_id
-        about = _known({"$token": to.token, "$distinct_id": whom, "$ip": payload.ip})
+        about = _given({"$token": to.token, "$distinct_id": whom, "$ip": payload.ip or UNSET})
         result = await to.post("/engage", {**about, "$set": properties.profile(payload.traits)})
     return result
 
 
 async def _group(to: Mixpanel, payload: Group) -> Result:
-    if not payload.traits:
+    if payload.traits is None:
         raise PayloadValidationError("traits are missing: there is nothing to say of the group")
     key = payload.group_key or "$group_id"
-    who = payload.traits.get(payload.group_key or "", payload.group_id)
+    who = payload.traits.get(key) or payload.group_id
     whose = {"$token": to.token, "$group_key": key, "$group_id": who}
     return await to.post("/groups", {**whose, "$set": properties.group(payload.traits)})
 
 
 async def _alias(to: Mixpanel, payload: Alias) -> Result:
-    both = _known({"distinct_id": payload.distinct_id, "alias": payload.alias})
+    both = _given({"distinct_id": payload.distinct_id or UNSET, "alias": payload.alias})
     event = {"event": "$create_alias", "properties": {**both, "token": to.token, **to.source}}
     return await to.post("/track", event)
 
@@ -139,26 +181,33 @@ async def _increment(to: Mixpanel, payload: Increment) -> Result:
         raise PayloadValidationError(f"increment: at most {_MOST_INCREMENTS} properties")
     added = {name: _number(name, value) for name, value in payload.increment.items()}
     whom = payload.user_id or payload.anonymous_id
-    about = _known({"$token": to.token, "$distinct_id": whom, "$ip": payload.ip})
+    about = _given({"$token": to.token, "$distinct_id": whom, "$ip": payload.ip or UNSET})
     return await to.post("/engage", {**about, "$add": added})
 
 
 def _number(name: str, value: Any) -> int | float:
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return value
     raise PayloadValidationError(f"increment.{name}: a number is expected")
 
 
-def _known(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if value}
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what is absent; a null is passed on."""
+    return {key: value for key, value in fields.items() if value is not UNSET}
 
 
-_BATCH: Final = Batching(max_events=2000, max_bytes=1_500_000)
+def _together(payload: Track) -> int:
+    return payload.batch_size if payload.enable_batching else 1
+
+
+def _elements(payload: Purchase) -> int:
+    return 1 + (len(payload.products or ()) if payload.generatePurchaseEventPerProduct else 0)
+
+
+_JSON: Final = {"Content-Type": "application/json"}
+_BATCH: Final = Batching(max_events=2000, max_bytes=1_500_000, limit=_together)
 TRACK: Final = Action(
     name="trackEvent",
     title="Track Event",
@@ -174,9 +223,7 @@ PURCHASE: Final = Action(
     payload=Purchase,
     trigger='type = "track"',
     perform_batch=_import,
-    batching=Batching(
-        max_events=2000, max_bytes=200_000, weight=lambda payload: 1 + len(payload.products or ())
-    ),
+    batching=Batching(max_events=2000, max_bytes=200_000, weight=_elements, limit=_together),
 )
 IDENTIFY: Final = Action(
     name="identifyUser",

@@ -152,6 +152,10 @@ class Track(Struct, kw_only=True, frozen=True):
         Shape(Campaign),
     ] = None
     """The campaign that the user came by."""
+    enable_batching: Annotated[bool, Mapped(True)] = True
+    """False: a request for each event."""
+    batch_size: Annotated[int, Mapped(1000)] = 1000
+    """Events that share a request at most; 2000 is Mixpanel's own limit."""
     userAgentData: Annotated[
         dict[str, Any] | None,
         Mapped(

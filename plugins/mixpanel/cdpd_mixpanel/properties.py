@@ -20,9 +20,18 @@ _NOT_OF_PRODUCTS: Final = frozenset(
         "order_number", "products",
     )
 )  # fmt: skip
+_DIGITS: Final = re.compile(r"-?\d{1,16}(\.\d+)?", re.ASCII)
+_CREATED: Final = ("created", "createdAt", "created_at")
+_OF_PEOPLE: Final = {
+    "email": "$email",
+    "firstName": "$first_name",
+    "lastName": "$last_name",
+    "name": "$name",
+    "username": "$username",
+    "phone": "$phone",
+}
+"""Traits that Mixpanel knows by names of its own."""
 _INSERT_ID: Final = re.compile(r"[A-Za-z0-9-]{1,36}")
-_SECONDS: Final = 100_000_000_000
-"""Numbers below this are seconds since the epoch, others milliseconds."""
 
 
 def events(of: Track, source_name: str | None, now_ms: int) -> list[Json]:
@@ -90,8 +99,8 @@ def event_properties(of: Track, source_name: str | None, now_ms: int) -> Json:
     }
     found = {key: value for key, value in found.items() if value is not None}
     own = {key: value for key, value in (of.event_properties or {}).items() if key not in _IGNORED}
-    # What has no id gets one made of itself, the same at every try.
-    return {**found, "$insert_id": insert_id(of.insert_id or to_json([of.event, found, own]).decode()), **own}
+    # What has no id gets one made of itself, the same at every try (and with every "now").
+    return {**found, "$insert_id": insert_id(of.insert_id or to_json(of).decode()), **own}
 
 
 def insert_id(text: str) -> str:
@@ -103,62 +112,29 @@ def insert_id(text: str) -> str:
 
 def milliseconds(value: str | int | float | None, now_ms: int) -> int:
     """A time as milliseconds since the epoch; now where there is none."""
-    if isinstance(value, str):
-        parsed = parse_time(value)
-        if parsed is not None:
-            return parsed
-        try:
-            value = float(value)
-        except ValueError:
-            return now_ms
-    if value is None:
-        return now_ms
-    return round(value * 1000) if abs(value) < _SECONDS else round(value)
+    found = parse_time(value)
+    if found is None and isinstance(value, str) and _DIGITS.fullmatch(value):
+        found = parse_time(float(value))
+    return now_ms if found is None else found
 
 
 def profile(traits: Json) -> Json:
     """`$set` of a person."""
     first, last = traits.get("firstName"), traits.get("lastName")
-    name = traits.get("name") or (f"{first} {last}" if first and last else None)
-    named = {
-        "$created": _created(traits),
-        "$email": traits.get("email"),
-        "$first_name": first,
-        "$last_name": last,
-        "$name": name,
-        "$username": traits.get("username"),
-        "$phone": traits.get("phone"),
-    }
-    gone = (
-        "created",
-        "createdAt",
-        "created_at",
-        "email",
-        "firstName",
-        "lastName",
-        "name",
-        "username",
-        "phone",
-    )
-    return _without(traits, gone) | _some(named)
+    if first and last and not traits.get("name"):
+        traits = {**traits, "name": f"{first} {last}"}
+    return _renamed(traits, _OF_PEOPLE)
 
 
 def group(traits: Json) -> Json:
     """`$set` of a group."""
-    gone = ("created", "createdAt", "created_at", "name")
-    return _without(traits, gone) | _some({"$name": traits.get("name"), "$created": _created(traits)})
+    return _renamed(traits, {"name": "$name"})
 
 
-def _created(traits: Json) -> Any:
-    return next((traits[key] for key in ("created", "createdAt", "created_at") if traits.get(key)), None)
-
-
-def _without(traits: Json, names: tuple[str, ...]) -> Json:
-    return {key: value for key, value in traits.items() if key not in names}
-
-
-def _some(found: Json) -> Json:
-    return {key: value for key, value in found.items() if value is not None}
+def _renamed(traits: Json, names: dict[str, str]) -> Json:
+    kept = {names.get(key, key): value for key, value in traits.items() if key not in _CREATED}
+    created = next((traits[key] for key in _CREATED if traits.get(key)), None)
+    return kept if created is None else {**kept, "$created": created}
 
 
 def _integration(context: Json | None) -> Any:
