@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
 from cdpd.destinations.filter_setup import FilterAction, FilterSetup, Kind
 from cdpd.event import Event
 from cdpd.mapping.fql.errors import FqlError
 from cdpd.mapping.fql.filter import Filter, compile_value
 from cdpd.mapping.view import View
-from cdpd.section import Items, Section
 
 BY_RULES: Final = "FILTERED_BY_RULES"
 FAILED: Final = "FILTER_FAILED"
 """A condition could not be judged: not in the delivery metrics' own codes, since it is a fault to be seen to."""
 _ORDER: Final[tuple[Kind, ...]] = ("sample", "drop", "drop_properties", "allow_properties")
+
+_decode_object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 Random = Callable[[], float]
 
@@ -87,7 +92,7 @@ class Filters:
                     if action.kind != kind or (kind == "sample" and rule.keeps[at](view)):
                         continue
                     return Filtered(line, BY_RULES, rule.title)
-        return Filtered(_without_fields(event, line, fitting))
+        return Filtered(_without_fields(line, fitting))
 
     def _fitting(self, event: Event, view: View) -> Iterator[_Rule]:
         for rule in self._rules:
@@ -127,38 +132,52 @@ def _text(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _without_fields(event: Event, line: bytes, fitting: Sequence[_Rule]) -> bytes:
-    chosen = [
-        (kind, place, names)
-        for kind in _ORDER[2:]
-        for rule in fitting
-        for action in rule.actions
-        if action.kind == kind
-        for place, names in (action.fields or {}).items()
-    ]
-    if not chosen:
-        return line
-    for kind, place, names in chosen:
-        for section in _at(event, place.split(".") if place else []):
-            if kind == "drop_properties":
-                gone = [name for name in names if name in section]
-            else:
-                gone = [name for name in section if name not in names]
-            for name in gone:
-                if section is not event or name != "messageId":
-                    del section[name]
-    return event.line()
+def _without_fields(line: bytes, fitting: Sequence[_Rule]) -> bytes:
+    text = whole = Raw(line)
+    for kind in _ORDER[2:]:
+        for rule in fitting:
+            for action in rule.actions:
+                if action.kind == kind:
+                    for place, names in (action.fields or {}).items():
+                        # Every event keeps its messageId.
+                        kept = names if place or kind == "drop_properties" else [*names, "messageId"]
+                        change = partial(_drop if kind == "drop_properties" else _allow, names=kept)
+                        text = _changed(text, place.split(".") if place else [], change)
+    return line if text is whole else bytes(text)
 
 
-def _at(inside: Section | Items, path: Sequence[str]) -> Iterator[Section]:
-    """The objects at a path; of a list, every element."""
-    if isinstance(inside, Items):
-        for item in inside:
-            if isinstance(item, Section | Items):
-                yield from _at(item, path)
-    elif not path:
-        yield inside
-    else:
-        value = inside.get(path[0])
-        if isinstance(value, Section | Items):
-            yield from _at(value, path[1:])
+def _drop(fields: dict[str, Raw], names: Sequence[str]) -> bool:
+    found = [name for name in names if name in fields]
+    for name in found:
+        del fields[name]
+    return bool(found)
+
+
+def _allow(fields: dict[str, Raw], names: Sequence[str]) -> bool:
+    others = [name for name in fields if name not in names]
+    for name in others:
+        del fields[name]
+    return bool(others)
+
+
+def _changed(text: Raw, path: Sequence[str], change: Callable[[dict[str, Raw]], bool]) -> Raw:
+    """JSON text with the objects at a path changed, of a list every element; what is untouched keeps its own text.
+
+    `change` changes an object's fields, and says whether it did.
+    """
+    first = bytes(memoryview(text)[:1])
+    if first == b"[":
+        items = _decode_list(text)
+        made = [_changed(item, path, change) for item in items]
+        same = all(one is other for one, other in zip(items, made, strict=True))
+        return text if same else Raw(_encode(made))
+    if first != b"{":
+        return text
+    fields = _decode_object(text)
+    if not path:
+        return Raw(_encode(fields)) if change(fields) else text
+    inner = fields.get(path[0])
+    if inner is None:
+        return text
+    fields[path[0]] = _changed(inner, path[1:], change)
+    return text if fields[path[0]] is inner else Raw(_encode(fields))
