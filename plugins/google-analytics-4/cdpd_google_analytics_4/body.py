@@ -11,7 +11,14 @@ from typing import Any, Final
 
 from cdpd.destinations.actions import PayloadValidationError, parse_time, to_json
 from cdpd_google_analytics_4.currencies import is_currency
-from cdpd_google_analytics_4.limits import RESERVED_PREFIXES, Limits, fit, parameters, user_properties
+from cdpd_google_analytics_4.limits import (
+    RESERVED_PREFIXES,
+    Limits,
+    cleaned,
+    fit,
+    parameters,
+    user_properties,
+)
 from cdpd_google_analytics_4.payloads import CamelHit, ShopHit
 from cdpd_google_analytics_4.shop import Kind
 
@@ -88,7 +95,7 @@ def flat(params: Mapping[str, Any]) -> Json:
         else:
             for leaf, scalar in _leaves(name, value):
                 reserved = leaf.startswith(RESERVED_PREFIXES)
-                found.setdefault(leaf if reserved else re.sub(r"\W", "_", leaf), scalar)
+                found.setdefault(leaf if reserved else cleaned(leaf), scalar)
     return found
 
 

@@ -183,7 +183,7 @@ _CUSTOM: Final = Action(
 )
 _PROPERTIES: Final = {"@path": "$.properties"}
 _SCREENS: Final = Preset(
-    "Screens",
+    "Screens of Apps",
     _CUSTOM,
     'type = "screen"',
     {

@@ -7,7 +7,9 @@ Google drops what is too much without a word, so it is cut here, and `notes` tel
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
+from itertools import dropwhile
 from typing import Any, Final
 
 import msgspec
@@ -52,11 +54,16 @@ STANDARD: Final = Limits()
 ANALYTICS_360: Final = Limits(500, 27)
 
 
+def cleaned(name: str) -> str:
+    """With `_` for all but letters (and their marks), digits and `_`."""
+    return "".join(c if unicodedata.category(c)[0] in "LMN" else "_" for c in name)
+
+
 def event_name(name: str, lowercase: bool, app: bool, notes: list[str]) -> str:
     """The name of a custom event as Google takes it. Raises PayloadValidationError for one that it never takes."""
     given = re.sub(r"\s", "_", name.strip())
     given = given.lower() if lowercase else given
-    made = re.sub(r"^[\W\d_]+", "", re.sub(r"\W", "_", given))
+    made = "".join(dropwhile(lambda letter: not letter.isalpha(), cleaned(given)))
     reserved = made in RESERVED_EVENTS and not (app and made == "screen_view")
     if reserved or made.startswith("firebase_in_app_message_"):
         where = " (on web streams)" if made == "screen_view" else ""
