@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -209,17 +210,27 @@ def _gathering(folder: Path) -> list[Figure]:
 
 def _commands(archive: Archive) -> list[Figure]:
     """The command itself: Python's start, the look-up in three streams, hooks and destinations."""
-    times = []
+    times, used = [], []
     chosen = [archive.ids[0], archive.ids[len(archive.ids) // 2], archive.ids[-1]]
     for message_id in chosen * (1 if is_short() else 3):
         command = [sys.executable, "-m", "cdpd", "trace", message_id, "--json"]
         command += ["--config", str(archive.config), "--data-dir", str(archive.data)]
-        began = time.perf_counter()
+        began, before = time.perf_counter(), _used()
         done = subprocess.run(command, capture_output=True, check=True)
         times.append(time.perf_counter() - began)
+        used.append(_used() - before)
         (receipt,) = json.loads(done.stdout)["receipts"]
         assert receipt["fate"] == "archived"
-    return [figure("cdpd trace", "s", times, (), "1 s", lambda one: min(one.values) <= 1)]
+    return [
+        figure("cdpd trace", "s", times, (), "1 s", lambda one: one.median <= 1),
+        figure("cdpd trace, processor time", "s", used),
+    ]
+
+
+def _used() -> float:
+    """Seconds of processor that commands have used so far; unlike the time on the clock, no other load is in it."""
+    its = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return its.ru_utime + its.ru_stime
 
 
 def main() -> None:
