@@ -172,7 +172,7 @@ async def _call(
             )
     else:
         sent = _answered(answer, len(items))
-    sent.outcomes = [_masked(outcome, mask) for outcome in sent.outcomes]
+    sent.outcomes = _all_masked(sent.outcomes, mask)
     sent.attempts = _journal(items, sent.outcomes, attempt, at_ms, clock.monotonic() - begun)
     return sent
 
@@ -207,6 +207,17 @@ def _raised(error: Exception, events: int) -> Sent:
     return Sent([TryAgain(f"{type(single).__name__}: {single}")] * events, fault=trace(error))
 
 
+def _all_masked(outcomes: Sequence[Outcome], mask: Mask) -> list[Outcome]:
+    out: list[Outcome] = []
+    before: Outcome | None = None
+    masked: Outcome = HELD
+    for outcome in outcomes:
+        if outcome is not before:
+            before, masked = outcome, _masked(outcome, mask)
+        out.append(masked)
+    return out
+
+
 def _masked(outcome: Outcome, mask: Mask) -> Outcome:
     match outcome:
         case Delivered() | Skipped():
@@ -227,10 +238,15 @@ def _journal(
 ) -> list[Attempt]:
     """One row for each different outcome; none for what was not sent at all."""
     alike: dict[tuple[str, int | None, str, str], list[Item]] = {}
+    unsent: list[Item] = []
+    before: Outcome | None = None
+    members = unsent
     for item, outcome in zip(items, outcomes, strict=True):
-        if isinstance(outcome, TryAgain) and not outcome.sent:
-            continue
-        alike.setdefault(_shown(outcome), []).append(item)
+        if outcome is not before:  # mostly all have the same one
+            before = outcome
+            held = isinstance(outcome, TryAgain) and not outcome.sent
+            members = unsent if held else alike.setdefault(_shown(outcome), [])
+        members.append(item)
     rows = []
     for (kind, status, reason, answer), members in alike.items():
         ranges = ranges_of((item.position.offset, 0) for item in members)
