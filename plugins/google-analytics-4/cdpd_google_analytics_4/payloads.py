@@ -89,12 +89,15 @@ class Item(Struct, kw_only=True, frozen=True):
     item_brand: str | None = None
     """Its brand."""
     item_category: str | None = None
-    """Its category …"""
+    """Its category."""
     item_category2: str | None = None
-    """… and those below."""
+    """The one below."""
     item_category3: str | None = None
+    """And so on."""
     item_category4: str | None = None
+    """And so on."""
     item_category5: str | None = None
+    """The narrowest."""
     item_list_id: str | None = None
     """The list in which it was shown."""
     item_list_name: str | None = None
