@@ -16,15 +16,18 @@ from cdpd.config.plugin_options import Catalogue
 from cdpd.delivery import journal
 from cdpd.delivery.backoff import pause_delay, retry_delay
 from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.filters import BY_RULES, FAILED
 from cdpd.delivery.journal import Tried
 from cdpd.delivery.making import DestinationError, Made, Maker
 from cdpd.delivery.parked import Parked, reading
 from cdpd.delivery.paused import Paused
 from cdpd.delivery.route import (
     BY_INTEGRATIONS,
+    CLIENT_SIDE,
     NOT_CONNECTED,
     UNSUPPORTED,
     NotAnEvent,
+    Route,
     router_of,
 )
 from cdpd.delivery.state import StateError
@@ -35,7 +38,11 @@ from cdpd.trace.story import Delivered, ParkedAs, State, Try
 _RULES: Final = {
     BY_INTEGRATIONS: "the event's integrations object keeps it from there",
     UNSUPPORTED: "it takes no such calls",
+    CLIENT_SIDE: "the browser has delivered it there itself",
 }
+_LUCKY: Final = 0.0
+_UNLUCKY: Final = 1.0 - 2.0**-53
+"""How a sample falls: the event is in every one, or in none."""
 _ENDINGS: Final = ("delivered", "skipped")
 _PAUSING: Final = ("bad_config", "bad_credentials")
 
@@ -166,31 +173,39 @@ class _Fate:
                 return "refused", "", "it was parked, and has been dropped since"
             return "done", "", "its cursor is past it; it was moved on (`cdpd destinations reset`)"
         since = self._kept.complete_since
-        if since is None or since <= self._line.log_ms:
-            return "passed over", "", "nothing was tried: it began later, or was moved on past this event"
-        return "done", "", "the journal does not go back that far"
+        if since is not None and since > self._line.log_ms:
+            return "done", "", "the journal does not go back that far"
+        unlucky = self._route(_UNLUCKY)
+        if unlucky is not None and unlucky.skip is not None:
+            return (
+                "filtered",
+                unlucky.skip,
+                f"the filter {unlucky.by!r} lets a sample through; it was not in it",
+            )
+        return "passed over", "", "nothing was tried: it began later, or was moved on past this event"
+
+    def _route(self, chance: float) -> Route | None:
+        """What today's rules say, where samples fall like this; None where there are no rules, or no event."""
+        if not isinstance(self._made, Made):
+            return None
+        try:
+            router = router_of(self._made.kind, self._made.config, chance=lambda: chance)
+            return router.route(self._line.text)
+        except NotAnEvent:
+            return None
 
     def _rule(self) -> tuple[str | None, str]:
-        """The code by which today's rules keep the event from here; None where they do not."""
+        """The code by which today's rules keep the event from here; None where they do not. And words."""
         made = self._made
-        if made is None:
-            return None, "it is not configured any more"
-        if isinstance(made, str):
-            return None, made
-        try:
-            route = router_of(made.kind, made.config).route(self._line.text)
-            skip = route.skip
-        except NotAnEvent as error:
-            return None, f"the line is no event: {error}"
-        if skip is None:
+        if not isinstance(made, Made):
+            return None, "it is not configured any more" if made is None else made
+        route = self._route(_LUCKY)
+        if route is None:
+            return None, "the line is no event"
+        if route.skip is None:
             return None, ""
-        if skip == NOT_CONNECTED:
-            connected = ", ".join(made.config.sources or ()) or "none"
-            return skip, f"it takes events of: {connected}"
-        words = _RULES.get(skip, "")
-        if route.by:
-            words = f"filter “{route.by}”" + (f" failed: {route.problem}" if route.problem else "")
-        return skip, f"today's rules would keep it from there: {words or skip}" if self._tried else words
+        words = _rule_words(route, made)
+        return route.skip, f"today it would not be sent there: {words}" if self._tried else words
 
     def _held(self) -> str:
         """What holds the whole destination."""
@@ -226,3 +241,15 @@ def _told(one: Tried) -> Try:
         one.answer,
         one.job,
     )
+
+
+def _rule_words(route: Route, made: Made) -> str:
+    """Why an event is not sent, in words."""
+    code = route.skip or NOT_CONNECTED
+    if code == NOT_CONNECTED:
+        return f"it takes events of: {', '.join(made.config.sources or ()) or 'none'}"
+    if code == BY_RULES:
+        return f"the filter {route.by!r} keeps it back"
+    if code == FAILED:
+        return f"the filter {route.by!r} cannot judge it: {route.problem}"
+    return _RULES.get(code, code)

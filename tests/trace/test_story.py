@@ -352,3 +352,45 @@ def test_an_event_in_a_damaged_place_is_told_not_to_have_been_looked_at(folder: 
     assert story.receipts[0].fate == "no trace"
     (told,) = [one.unread for one in story.searched if one.stream == "events"]
     assert told
+
+
+FILTERED = CONFIG.replace(
+    'url = "http://127.0.0.1:1/"',
+    """url = "http://127.0.0.1:1/"
+[[destinations.hook.filters]]
+if = 'event = "Signed Up"'
+title = "no sign-ups"
+actions = [{ %s }]
+""",
+)
+
+
+def test_a_filter_that_keeps_it_back_is_named(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, FILTERED % 'type = "drop"')
+    stored(folder)
+    told = folder.at("hook")
+    assert (told.state, told.code) == ("filtered", "FILTERED_BY_RULES")
+    assert told.text == "the filter 'no sign-ups' keeps it back"
+    folder.state("hook", 3, attempts=[attempt("1-2")])
+    told = folder.at("hook")
+    assert told.state == "delivered"
+    assert told.text == "today it would not be sent there: the filter 'no sign-ups' keeps it back"
+
+
+def test_an_event_that_may_be_in_a_sample_waits_until_the_destination_has_decided(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, FILTERED % 'type = "sample", percent = 0.5')
+    stored(folder)
+    folder.state("hook", 0)
+    assert folder.at("hook").state == "waiting"
+    folder.state("hook", 3, attempts=[attempt("2-3")])
+    told = folder.at("hook", "m1")
+    assert (told.state, told.code) == ("filtered", "FILTERED_BY_RULES")
+    assert "lets a sample through; it was not in it" in told.text
+    assert folder.at("hook", "m2").state == "delivered"
+
+
+def test_what_the_browser_delivered_itself_is_not_sent_again(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    stored(folder, _metadata={"bundled": ["Webhook", "Webhooks"]})
+    told = folder.at("hook")
+    assert (told.state, told.code) == ("filtered", "MESSAGE_SENT_CLIENT_SIDE")
