@@ -48,7 +48,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "oauth": (*PLAIN, "config", "control.contract"),
     "ingest": (*PLAIN, "log", "mapping", "config", "oauth.contract"),
     "pipeline": (*PLAIN, "log", "mapping", "config", "hookspecs", "plugins", "control.contract"),
-    "delivery": (*PLAIN, "log", "mapping", "config", "destinations"),
+    "delivery": (*PLAIN, "log", "mapping", "config", "destinations", "functions"),
     "warehouse": (*PLAIN, "log", "mapping", "config", "destinations"),
     "control": (*PLAIN, "log", "mapping", "config"),
     "bring": (*PLAIN, "log", "config", "ingest", "control"),
@@ -57,6 +57,8 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "compare": (*PLAIN, "log", "config", "pipeline", "delivery", "destinations", "difference", "lines"),
     "alerts": (*PLAIN, "log", "config", "destinations", "delivery", "disk"),
     "trace": (*PLAIN, "log", "config", "delivery", "pipeline", "difference", "lines", "upkeep"),
+    # What a function imports must load quickly: its process is started with it.
+    "functions": (*PLAIN, "log", "config", "ingest", "destinations", "hookspecs", "plugins"),
     # Built-in plugins get what those of third parties get: the contracts, the event, and reading the log.
     "plugins": ("event", "clock", "log.reader"),
     "hookspecs": ("event", "plugins"),

@@ -3,6 +3,7 @@
 log/received/  log/events/  log/discarded/     the streams
 ids/received/ …                                where each messageId stands, made again where missing (cdpd/trace)
 state.db                                       cursors of destinations, parked events, journal
+functions.db                                   webhooks that wait for their function, and its errors
 oauth.db                                       access tokens (hashed), where there are apps
 key-use.json                                   when each write key was last used
 control.sock                                   the control API; control-ROLES.sock, where there are several processes
@@ -67,6 +68,11 @@ def key_use_file(data_dir: Path) -> Path:
 def oauth_db(data_dir: Path) -> Path:
     """Where access tokens are kept, hashed (SQLite)."""
     return data_dir / "oauth.db"
+
+
+def functions_db(data_dir: Path) -> Path:
+    """Where errors of source functions, and webhooks that wait for them, are kept (SQLite)."""
+    return data_dir / "functions.db"
 
 
 def plugin_folder(data_dir: Path, name: str) -> Path:

@@ -19,12 +19,13 @@ from cdpd.config.certificate import CertificateFiles, certificate_risk, configur
 from cdpd.config.data_folder import data_folder, development_key
 from cdpd.config.decode import decode
 from cdpd.config.files import SYSTEM_FILE, Document, find_file, read_document
-from cdpd.config.model import Config, SourceConfig
+from cdpd.config.functions import broken_functions, expand_inserts, place_functions
+from cdpd.config.model import Config, PipelineConfig, SourceConfig
 from cdpd.config.plugin_options import Catalogue, place_own_paths, place_paths, plugin_faults
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.config.public_keys import unreadable_keys
 from cdpd.config.risks import risks
-from cdpd.config.rules import broken_rules
+from cdpd.config.rules import broken_rules, table
 from cdpd.config.shape import Fault, check_shape
 from cdpd.config.source_rules import broken_oauth_rules, broken_source_rules
 
@@ -85,6 +86,8 @@ def load(
         raise ConfigError(_in_order(problems, document))
     place_paths(document.data, catalogue, path.parent)
     place_own_paths(document.data, path.parent)
+    place_functions(document.data, path.parent)
+    expand_inserts(document.data, table(document.data, "pipeline").get("hooks", PipelineConfig().hooks))
     config = msgspec.convert(document.data, Config, dec_hook=decode)
     warnings = list(risks(config, document))
     if isinstance(certificate, CertificateFiles):
@@ -145,6 +148,7 @@ def _problems(document: Document, catalogue: Catalogue, folder: Path) -> list[Pr
     faults += broken_oauth_rules(document.data)
     faults += broken_alert_rules(document.data)
     faults += unreadable_keys(document.data, folder)
+    faults += broken_functions(document.data, folder)
     faults += plugin_faults(document.data, catalogue, decode)
     return [_placed(document, fault) for fault in faults]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from cdpd.config.alerts import AlertConfig
+from cdpd.config.functions import FunctionSetup
 from cdpd.config.roles import ROLES, Role
 from cdpd.secret import Secret
 
@@ -92,6 +93,12 @@ class SourceConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     """Apps ([oauth.NAME]): a request needs a token of one of them besides the write key."""
     hooks: list[str] | None = None
     """The hook chain of this source, instead of [pipeline] hooks."""
+    function: str | FunctionSetup | None = None
+    """A source function, which turns webhooks (`POST /v1/fn/WRITE_KEY`) into events: a Python file, or
+    `{ file = "…", settings = {…}, timeout = 5 }` (cdpd/functions/README.md). It is trusted code."""
+    insert: str | FunctionSetup | None = None
+    """An insert function, which changes this source's events or drops them before all other hooks but `spec` and
+    `dedup`; written as `function`."""
 
 
 class PublicKey(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

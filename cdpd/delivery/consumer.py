@@ -19,6 +19,7 @@ from cdpd.clock import Clock
 from cdpd.config.duration import parse_duration
 from cdpd.delivery.backoff import Random
 from cdpd.delivery.cursor import DeliveryCursor
+from cdpd.delivery.inserting import delivering
 from cdpd.delivery.keeping import Keeper, Store, Voice
 from cdpd.delivery.lanes import Item, Lanes
 from cdpd.delivery.mask import Mask
@@ -113,7 +114,7 @@ class Consumer:
             failed_filter=self._failed_filter,
         )
         self._tally = Tally(name, wiring.metrics, wiring.clock)
-        self._deliver = self._tally.timed(destination.deliver)
+        self._deliver = self._tally.timed(delivering(destination))
         self._voice = Voice(self._log, wiring.clock)
         self._keeper = Keeper(
             name,

@@ -17,6 +17,7 @@ from cdpd.config.data_folder import plugin_folder
 from cdpd.config.decode import decode
 from cdpd.config.plugin_options import Catalogue
 from cdpd.destinations.contract import Destination, DestinationConfig, DestinationEnv
+from cdpd.functions.insert import destination_insert
 
 if TYPE_CHECKING:
     import aiohttp
@@ -75,13 +76,18 @@ class Maker:
     @asynccontextmanager
     async def instance(self, name: str, made: Made) -> AsyncIterator[Destination]:
         """The destination itself, with connections of its own inside the `with`; whoever uses it starts it."""
-        async with _session(made.config) as session:
+        folder, log = plugin_folder(self._data_dir, name), self._log.bind(destination=name)
+        async with (
+            _session(made.config) as session,
+            destination_insert(name, made.config, folder, self._clock, log) as insert,
+        ):
             env = DestinationEnv(
                 name=name,
                 http=session,
-                state_dir=plugin_folder(self._data_dir, name),
+                state_dir=folder,
                 clock=self._clock,
-                log=self._log.bind(destination=name),
+                log=log,
+                insert=insert,
             )
             yield made.kind(made.config, env)
 

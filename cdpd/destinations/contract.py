@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from msgspec import Meta, Raw, Struct, field
 
 from cdpd.clock import Clock
 from cdpd.config.duration import parse_duration
+from cdpd.config.functions import FunctionSetup
 from cdpd.destinations.filter_setup import MOST_FILTERS, FilterSetup
 from cdpd.destinations.outcome import Outcome
 from cdpd.event import TYPES, Event
@@ -70,6 +71,9 @@ class DestinationConfig(Struct, forbid_unknown_fields=True, frozen=True, kw_only
     client: dict[str, Any] | None = None
     """Its settings for browsers (device mode): served to the pages of its sources in the settings document, under its
     display name. Everybody can read them. Events that a page says it has delivered itself are not sent again."""
+    insert: str | FunctionSetup | None = None
+    """An insert function, which changes events on their way here or drops them: a Python file, or
+    `{ file = "…", settings = {…}, timeout = 5 }` (cdpd/functions/README.md). It is trusted code."""
     retry_for: str | None = None
     """How long an event is tried before it is parked, e.g. `4h`, counted anew after a restart. Default: for ever."""
 
@@ -92,6 +96,14 @@ class Batch(Struct, frozen=True):
     slow down, or did not answer in time, recovers. Delivery itself heeds it in the number of `deliver` calls."""
 
 
+class Insert(Protocol):
+    """A destination's insert function, ready to be called (`insert` in its configuration; cdpd/functions)."""
+
+    async def __call__(self, events: Sequence[Event]) -> Sequence[Event | Outcome]:
+        """For each event how it goes on, or what became of it: then it is not sent. Never raises."""
+        ...
+
+
 class DestinationEnv(Struct, frozen=True):
     """What delivery hands to a destination."""
 
@@ -102,6 +114,8 @@ class DestinationEnv(Struct, frozen=True):
     state_dir: Path
     clock: Clock
     log: structlog.typing.FilteringBoundLogger
+    insert: Insert | None = None
+    """Its insert function. Delivery calls it before `deliver`, unless the destination does (`calls_insert`)."""
 
 
 class Problem(Struct, frozen=True):
@@ -132,6 +146,8 @@ class Destination:
     """False for archives, which ignore the `integrations` object."""
     limits: BatchLimits = BatchLimits()
     """Most that goes in one `deliver`, whatever the configuration says; may be set in `__init__`."""
+    calls_insert: bool = False
+    """True: `deliver` itself calls `env.insert`, between its triggers and its mappings."""
     concurrency: int = 1
     """How many `deliver` calls may run at once (never with events of one user, unless `ordering = "none"`); may be set
     in `__init__`. It is the most: fewer run while the vendor says that it is too much."""
@@ -145,6 +161,9 @@ class Destination:
         """What is wrong with a configuration beyond its types, for `cdpd check`. Without network or files."""
         if config.filters and not cls.obeys_integrations:
             yield Problem(("filters",), "an archive takes everything: it cannot have filters", "remove them")
+        if config.insert is not None and not cls.obeys_integrations:
+            text = "an archive takes everything as it is: it cannot have an insert function"
+            yield Problem(("insert",), text, "remove it")
 
     async def start(self) -> None:
         """Once, before the first batch. What may fail belongs into `deliver`, whose outcomes say what to do."""

@@ -80,6 +80,7 @@ class Webhook(ActionDestination):
             # What is in flight may come twice after a crash: a batch of single requests takes longer, so it is small.
             self.limits = BatchLimits(max_events=100, max_bytes=self.limits.max_bytes)
             self.concurrency = 2
+        self.calls_insert = bool(self.subscriptions)  # its plain way knows nothing of insert functions
         self._headers = {"Content-Type": "application/json"}
         for name, value in config.headers.items():
             if name.lower() == "content-type":

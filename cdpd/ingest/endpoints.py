@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
-from cdpd.ingest import health, routes
+from cdpd.ingest import health, routes, webhooks
 from cdpd.ingest.answers import Answer, Answers
 from cdpd.ingest.auth import by_header, by_key, query_key
 from cdpd.ingest.body import read_body
@@ -27,6 +27,7 @@ from cdpd.ingest.settings import IngestSettings, KnownSource
 from cdpd.ingest.settings_document import CACHE, accepts_gzip, compressed, settings_document
 from cdpd.ingest.source_config import source_config
 from cdpd.ingest.tracking import Tracking
+from cdpd.ingest.webhooks import Functions, Webhooks
 from cdpd.metrics import Metrics
 from cdpd.oauth.contract import MAX_BODY, OAuth
 
@@ -59,6 +60,7 @@ class Endpoints:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         ready: Callable[[], str | None],
+        functions: Functions | None = None,
     ) -> None:
         self._answers = answers
         self._tracking = tracking
@@ -69,6 +71,7 @@ class Endpoints:
         self._metrics = metrics
         self._log = log
         self._ready = ready
+        self._webhooks = Webhooks(tracking, in_flight, clock, functions)
         self._routes = self._table()
         self._preflight = Route("preflight", ("OPTIONS",), self._allow)
 
@@ -112,6 +115,14 @@ class Endpoints:
                 return self._library_file(request, settings, owner, name)
 
             return Route("/analytics.js", _READ, script)
+        of_function = routes.function_key(path)
+        if of_function is not None:
+
+            async def webhook(request: Request, settings: IngestSettings) -> Answer:
+                await self._webhooks.take(request, settings, unquote(of_function) or None)
+                return self._answers.success(request)
+
+            return Route(webhooks.PATH, ("POST",), webhook)
         key = routes.settings_key(path)
         if key is None:
             return None

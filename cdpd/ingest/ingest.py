@@ -31,6 +31,7 @@ from cdpd.ingest.request import Request
 from cdpd.ingest.settings import IngestSettings
 from cdpd.ingest.tracking import Append, Tracking
 from cdpd.ingest.watch import Phase, Watch
+from cdpd.ingest.webhooks import Functions
 from cdpd.metrics import Metrics
 from cdpd.oauth.contract import OAuth
 
@@ -43,7 +44,7 @@ class Ingest:
 
     `append(lines, config_id)` returns once the lines are durable; AppendFailed becomes a 503. `ready()` says
     None, or why traffic should not come here yet. `oauth` answers token requests and knows tokens; `page` is
-    what /metrics shows.
+    what /metrics shows; `functions` are those of sources.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Ingest:
         keys: KeyUse | None = None,
         oauth: OAuth | None = None,
         page: MetricsPage | None = None,
+        functions: Functions | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -79,6 +81,7 @@ class Ingest:
             metrics=metrics,
             log=log,
             ready=ready,
+            functions=functions,
         )
         self._at_once = None
         if append_then is not None:

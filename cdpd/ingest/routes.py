@@ -52,6 +52,14 @@ def settings_key(path: str) -> str | None:
     return None
 
 
+def function_key(path: str) -> str | None:
+    """The write key, still percent-encoded, of `/v1/fn/KEY`; "" of `/v1/fn`; None for any other path."""
+    parts = path.removesuffix("/").split("/")
+    if parts[1:3] == ["v1", "fn"] and len(parts) in (3, 4):
+        return parts[3] if len(parts) == 4 else ""
+    return None
+
+
 def library_file(path: str) -> tuple[str | None, str] | None:
     """Write key (percent-encoded) and file name of `/analytics.js/v1/KEY/NAME`; None for any other path.
 

@@ -72,7 +72,7 @@ class Tracking:
         self.appends = metrics.histogram(names.APPEND_SECONDS)
         self._log = log
         self._in_flight = in_flight
-        self._keys = keys
+        self.keys = keys
         self._oauth = oauth
         self._limit = Limit(clock.monotonic)
         self._aside = anyio.CapacityLimiter(1)
@@ -87,7 +87,7 @@ class Tracking:
             if self._unknown(refused, settings):
                 return
             raise
-        if source is not None and not self._admits(source, request, settings):
+        if source is not None and not self.admits(source, request, settings):
             return
         limit = settings.largest_body(source)
         charge = Charge(self._in_flight)
@@ -102,7 +102,7 @@ class Tracking:
     async def take_pixel(self, request: Request, pixel: Pixel, settings: IngestSettings) -> None:
         """The same for the event in a pixel's query."""
         source = by_header(settings, request.headers.get("authorization"))
-        if source is not None and not self._admits(source, request, settings):
+        if source is not None and not self.admits(source, request, settings):
             return
         charge = Charge(self._in_flight)
         try:
@@ -132,7 +132,7 @@ class Tracking:
             return
         if self.closed is not None:
             raise self.closed()
-        self._keys.note(source.write_key, at_ms)
+        self.keys.note(source.write_key, at_ms)
         if endpoint.single and len(body) > settings.max_event_bytes:
             raise too_large("the event", settings.max_event_bytes)
         if len(body) > COMMON_BATCH_BYTES:
@@ -228,9 +228,9 @@ class Tracking:
             if self._unknown(refused, settings):
                 return None
             raise
-        return source if self._admits(source, request, settings) else None
+        return source if self.admits(source, request, settings) else None
 
-    def _admits(self, source: KnownSource, request: Request, settings: IngestSettings) -> bool:
+    def admits(self, source: KnownSource, request: Request, settings: IngestSettings) -> bool:
         """Whether a request that has this source's key is taken; False where it is answered 200 and dropped.
 
         Raises Refused: 401 source_disabled and missing_token, 403 origin_not_allowed and wrong_app, 429

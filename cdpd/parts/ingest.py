@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -12,10 +13,13 @@ import anyio.to_thread
 from cdpd import discovery
 from cdpd import metrics as names
 from cdpd.bring.receiving import Receiving
-from cdpd.config.data_folder import key_use_file, oauth_db
+from cdpd.config.data_folder import functions_db, key_use_file, oauth_db
 from cdpd.config.load import LoadedConfig
 from cdpd.config.roles import Role
 from cdpd.control.contract import Busy, Calls, DiscardedFilter
+from cdpd.functions.host import Surroundings
+from cdpd.functions.kept import FunctionsDb
+from cdpd.functions.source import SourceFunctions
 from cdpd.ingest.browser_library import BrowserLibrary
 from cdpd.ingest.ingest import Ingest
 from cdpd.ingest.key_use import KeyUse, KeyUseFile
@@ -31,6 +35,7 @@ from cdpd.oauth.server import AuthorizationServer
 from cdpd.parts.part import Ground
 from cdpd.pipeline.retry_discarded import retry_discarded
 from cdpd.scrape.gauges import Load
+from cdpd.supervise import supervise
 from cdpd.upkeep import Kept
 
 if TYPE_CHECKING:
@@ -70,6 +75,13 @@ class IngestPart:
             metrics=ground.metrics,
             log=ground.log,
         )
+        self.functions = SourceFunctions(
+            append=self._append,
+            settings=self._settings,
+            around=Surroundings(FunctionsDb(functions_db(loaded.data_dir)), ground.clock, ground.log),
+            metrics=ground.metrics,
+            random=random.random,
+        )
         self.ingest = Ingest(
             settings=listeners.settings(loaded, library),
             append=self._append,
@@ -81,6 +93,7 @@ class IngestPart:
             keys=keys,
             oauth=self._oauth,
             page=page,
+            functions=self.functions,
         )
 
     @classmethod
@@ -97,9 +110,12 @@ class IngestPart:
             part = cls(ground, listeners, ready, page, library, keys, file)
             try:
                 part._oauth.apply(await part._oauth.read(loaded.config))
+                await part.functions.apply(loaded.config)
                 yield part
             finally:
                 part._oauth.close()
+                with anyio.CancelScope(shield=True):
+                    await part.functions.close()
         finally:
             file.write(keys)
 
@@ -117,7 +133,10 @@ class IngestPart:
             yield
 
     async def run(self) -> None:
-        await self._key_file.keep(self._keys, self._ground.clock)
+        clock, log = self._ground.clock, self._ground.log
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(supervise, "trying of webhooks again", self.functions.run, clock, log)
+            await self._key_file.keep(self._keys, clock)
 
     async def ready(self) -> None:
         """At once."""
@@ -136,6 +155,7 @@ class IngestPart:
         self._oauth.apply(apps)
         self._listeners.apply(loaded)
         self.ingest.apply(self._listeners.settings(loaded, self._library))
+        await self.functions.apply(loaded.config)
 
     async def undo(self) -> None:
         self._prepared = None

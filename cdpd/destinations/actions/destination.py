@@ -77,6 +77,7 @@ class ActionDestination(Destination):
     """Settings with which it can be made, for documentation and cases: those that have no default."""
     example_mapping: ClassVar[Mapping[str, Any]] = {}
     """Fields without which no action of it can run, such as an address."""
+    calls_insert = True
     requests_at_once: int = 8
     """Requests of one batch that may run side by side; each user's go one after the other."""
 
@@ -113,8 +114,11 @@ class ActionDestination(Destination):
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
         told: list[dict[str, Outcome]] = []
         calls: list[_Call] = []
-        for place, event in enumerate(batch.events):
-            told.append(self._prepare(place, event, calls))
+        for place, (event, matching) in enumerate(await self._inserted(batch.events)):
+            if isinstance(event, Event):
+                told.append(self._prepare(place, event, calls, matching))
+            else:
+                told.append({"": event})
         if calls:
             entries = [call.entry for call in calls]
             outcomes = await run_steps(
@@ -146,10 +150,32 @@ class ActionDestination(Destination):
             self.client.transport = transport
         return shown
 
-    def _prepare(self, place: int, event: Event, calls: list[_Call]) -> dict[str, Outcome]:
-        """What the event's mappings make of it: calls, and outcomes of those that come to none."""
+    async def _inserted(
+        self, events: Sequence[Event]
+    ) -> Sequence[tuple[Event | Outcome, Sequence[Subscription] | None]]:
+        """Events as the insert function leaves them, with the mappings that matched before it; it gets no others."""
+        insert = self.env.insert
+        if insert is None:
+            return [(event, None) for event in events]
+        matching = [self._matching(msgspec.json.decode(event.line())) for event in events]
+        asked = [place for place, found in enumerate(matching) if found]
+        after: list[Event | Outcome] = list(events)
+        for place, event in zip(asked, await insert([events[place] for place in asked]), strict=True):
+            after[place] = event
+        return list(zip(after, matching, strict=True))
+
+    def _matching(self, decoded: Mapping[str, Any]) -> list[Subscription]:
+        return [each for each in self.subscriptions if each.matches(decoded)]
+
+    def _prepare(
+        self, place: int, event: Event, calls: list[_Call], matching: Sequence[Subscription] | None = None
+    ) -> dict[str, Outcome]:
+        """What the event's mappings make of it: calls, and outcomes of those that come to none.
+
+        `matching`: those that it matched before an insert function had it; None: it is asked here.
+        """
         decoded = msgspec.json.decode(event.line())
-        matching = [each for each in self.subscriptions if each.matches(decoded)]
+        matching = self._matching(decoded) if matching is None else matching
         if not matching:
             return {"": Skipped(NO_MATCH)}
         told: dict[str, Outcome] = {}
