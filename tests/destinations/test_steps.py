@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 import anyio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdpd.destinations.outcome import (
@@ -47,6 +47,7 @@ def test_requests_keep_their_limits() -> None:
     st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from(["a", "b", "c", None])), max_size=30),
     st.integers(1, 4),
 )
+@settings(deadline=None)  # a busy machine is no fault
 def test_a_plan_holds_everything_once_within_limits_and_order(
     pairs: list[tuple[str, str | None]], most: int
 ) -> None:

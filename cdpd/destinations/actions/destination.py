@@ -15,7 +15,6 @@ Source: spec/connections.md §1 (stages 18 to 21), §7, §8; spec/destinations.m
 from __future__ import annotations
 
 from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -188,7 +187,7 @@ class ActionDestination(Destination):
             payload, errors = subscription.payload(decoded)
             if payload is None:
                 text = f"{INVALID}: {subscription.name}: {'; '.join(errors)}"
-                told[subscription.name] = BadEvent(text, HTTPStatus.BAD_REQUEST)
+                told[subscription.name] = BadEvent(text)
             else:
                 entry = self._entry(subscription, payload, event, user)
                 calls.append(_Call(place, subscription, payload, entry))

@@ -47,7 +47,7 @@ def outcome_of_error(error: BaseException) -> Outcome | None:
         single = single.exceptions[0]
     match single:
         case PayloadValidationError():
-            return BadEvent(f"PAYLOAD_VALIDATION_FAILED: {single}", HTTPStatus.BAD_REQUEST)
+            return BadEvent(f"PAYLOAD_VALIDATION_FAILED: {single}")
         case InvalidAuthenticationError():
             return BadCredentials(f"{single}; check the credentials")
         case RetryableError():

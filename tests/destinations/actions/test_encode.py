@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdpd.destinations.actions.encode import to_form, to_json
@@ -52,6 +52,7 @@ values = st.recursive(
 
 
 @given(values)
+@settings(deadline=None)  # a busy machine is no fault
 def test_json_means_what_it_was_made_of(value: Any) -> None:
     assert json.loads(to_json(value)) == value
 
@@ -70,6 +71,7 @@ def test_forms_escape_as_browsers_do(fields: dict[str, str], text: str) -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=5))
+@settings(deadline=None)
 def test_forms_come_back_as_they_were(fields: dict[str, str]) -> None:
     decodable = {k: v for k, v in fields.items() if (k + v).encode("utf-8", "ignore").decode() == k + v}
     assert dict(parse_qsl(to_form(decodable).decode(), keep_blank_values=True)) == decodable
