@@ -208,12 +208,15 @@ class Jobs:
         job = self.job(id)
         if job.state != "running":
             raise JobError(f"{id} has ended already: it is {job.state}")
+        self._cancelled.add(id)
         working = self._working.get(id)
-        if working is None:
-            await self._finish(job, "cancelled")
-        else:
-            self._cancelled.add(id)
+        if working is not None:
             await self._end([working])
+        else:
+            try:
+                await self._finish(job, "cancelled")
+            finally:
+                self._cancelled.discard(id)
         self._fill()
         return job
 
@@ -297,7 +300,8 @@ class Jobs:
         for job in self._known().values():
             turn = job.destination, job.kind
             may = job.state == "running" and job.destination in self._made
-            if may and turn not in busy and job.destination not in self._halted:
+            rests = job.destination in self._halted or job.id in self._cancelled
+            if may and turn not in busy and not rests:
                 busy.add(turn)
                 known = frozenset(made.kind.name for made in self._made.values())
                 working = Working(
@@ -353,16 +357,18 @@ class Jobs:
         await self._store(job, state, problem)
 
     async def _store(self, job: Job, state: JobState, problem: str) -> None:
-        job.state, job.problem, job.changed_ms = state, problem, self._clock.now_ms()
-        change: Change = partial(put_state, id=job.id, state=state, problem=problem, at_ms=job.changed_ms)
+        now = self._clock.now_ms()
+        change: Change = partial(put_state, id=job.id, state=state, problem=problem, at_ms=now)
         while True:
             try:
-                return await self._state.change(change)
+                await self._state.change(change)
+                break
             except StateError as error:
                 self._log.error(
                     "the state of a job cannot be stored; trying again", job=job.id, problem=str(error)
                 )
             await self._clock.sleep(_STORE_AGAIN)
+        job.state, job.problem, job.changed_ms = state, problem, now
 
     async def _end(self, workings: Collection[Working]) -> None:
         """Stop these, all at once."""
