@@ -15,6 +15,7 @@ from aiohttp import web
 from tests.running import key_header, roles, running
 
 ROOT = Path(__file__).parent.parent
+PLUGINS = ROOT / "plugins"
 EXAMPLES = ROOT / "tests" / "examples"
 CONFIG = """
 [sources.shop]
@@ -33,10 +34,11 @@ url = "{url}"
 
 
 def installed(folder: Path) -> str:
-    """The Python of a fresh environment with cdpd and the example packages."""
+    """The Python of a fresh environment with cdpd, its plugins and the example packages: all in one resolution."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(folder / "bin" / "python")
-    packages = [str(ROOT), *(str(path) for path in sorted(EXAMPLES.iterdir()))]
+    folders = sorted(path.parent for room in (PLUGINS, EXAMPLES) for path in room.glob("*/pyproject.toml"))
+    packages = [str(ROOT), *map(str, folders)]
     subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True, cwd=folder)
     return python
 
@@ -93,6 +95,9 @@ async def test_a_hook_package_and_a_destination_package_work_in_a_fresh_environm
         listed = await anyio.run_process([python, "-P", "-m", "cdpd", "plugins", "--json"], cwd=tmp_path)
         names = {(p["name"], p["distribution"]) for p in json.loads(listed.stdout)["plugins"]}
         assert {("accounts", "cdpd-accounts"), ("chat", "cdpd-chat")} <= names
+        assert {path.name for path in PLUGINS.iterdir() if (path / "pyproject.toml").is_file()} <= {
+            distribution.removeprefix("cdpd-") for _, distribution in names
+        }
         assert await daemon.stop() == 0
     state = tmp_path / "run" / "data"
     assert next(state.rglob("stored.txt")).read_text() == "2\n"

@@ -10,9 +10,11 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pytest
+
+from cdpd.cli.scaffold import contents, names_for
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = ROOT / "cdpd"
@@ -166,13 +168,25 @@ def name_of(requirement: str) -> str:
 
 @pytest.mark.parametrize("path", [path.relative_to(ROOT).as_posix() for path in projects()])
 def test_no_package_of_ours_is_called_or_depends_on_the_strangers_cdpd(path: str) -> None:
-    project = tomllib.loads((ROOT / path).read_text())
+    assert "cdpd" not in packages_named_in((ROOT / path).read_text())
+
+
+@pytest.mark.parametrize("kind", ["hook", "destination"])
+def test_no_package_that_we_write_for_others_does(kind: Literal["hook", "destination"]) -> None:
+    named = packages_named_in(contents(kind, names_for(kind, "my-crm"))["pyproject.toml"])
+    assert {"cdpd-my-crm", "cdpd-daemon"} <= named
+    assert "cdpd" not in named
+
+
+def packages_named_in(pyproject: str) -> set[str]:
+    """Its own name, and those of all that it needs to be built, run or tested."""
+    project = tomllib.loads(pyproject)
     built_with = project["build-system"]["requires"]
     project = project["project"]
     wanted = [*project.get("dependencies", []), *built_with]
     for more in project.get("optional-dependencies", {}).values():
         wanted += more
-    assert "cdpd" not in {name_of(project["name"]), *map(name_of, wanted)}
+    return {name_of(project["name"]), *map(name_of, wanted)}
 
 
 def test_the_command_comes_from_our_distribution() -> None:

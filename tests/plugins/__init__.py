@@ -1,0 +1,1 @@
+"""The packages under plugins/, and the guide to writing one."""
