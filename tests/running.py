@@ -71,7 +71,7 @@ class RunningDaemon:
         with anyio.fail_after(PATIENCE):
             await self._tasks.start(self._run)
         found = _LISTENS.match(self.output)
-        assert found, f"the daemon said {self.output!r}; its log:\n{self.log()}"
+        assert found, f"the daemon said {self.output!r} (exit code {self.ended}); its log:\n{self.log()}"
         self.url = found[1]
 
     async def _run(self, *, task_status: TaskStatus[None]) -> None:
@@ -100,6 +100,11 @@ class RunningDaemon:
     def runs(self) -> bool:
         """Whether it was started and not ended from here."""
         return self._process is not None
+
+    @property
+    def ended(self) -> int | None:
+        """How it ended though nobody here ended it: its exit code, or minus the signal."""
+        return None if self._process is None else self._process.returncode
 
     @property
     def pid(self) -> int:

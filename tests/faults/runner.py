@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -130,6 +131,8 @@ def main() -> None:
     if not asked.json:
         again = f" --rounds {rounds}" if rounds else ""
         print(f"seed {seed} (the same again: --seed {seed}{again})", flush=True)
+    # Ended by a signal as by Ctrl-C: daemons, mounts and folders of the round that is played go with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         built = stack.enter_context(library()) if lacks_preload() is None else None
         try:

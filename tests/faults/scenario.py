@@ -116,6 +116,8 @@ async def _play(
                 await it.stop()
             row.balances = it.balances()
         except BaseException:
+            if (code := it.daemon.ended) is not None:
+                it.told.append(f"the daemon ended by itself, with {code}")
             row.happened = "; ".join(it.told)
             raise
         log = it.daemon.log()

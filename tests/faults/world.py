@@ -94,6 +94,7 @@ class World:
             await self.daemon.start()
         except AssertionError:
             said = self.daemon.log()[before:]
+            assert said, f"it ended with {self.daemon.ended}, and said nothing"
             assert "Traceback" not in said, said
             return said
         raise AssertionError("the daemon started")
