@@ -23,6 +23,7 @@ from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.answers import Answer
 from cdpd.destinations.contract import Destination
 from cdpd.event import Event, Position
+from cdpd.section import decode_value
 from cdpd.secret import secrets_in
 
 NO_MATCH: Final = "You may not have any subscriptions that match this event"
@@ -74,7 +75,7 @@ async def try_event(name: str, made: Made, maker: Maker, line: bytes, clock: Clo
     sent = _routed(told, made, line)
     async with maker.instance(name, made) as destination:
         if isinstance(destination, ActionDestination):
-            told.mappings = _mappings(destination, msgspec.json.decode(sent))
+            told.mappings = _mappings(destination, decode_value(Raw(sent)))
             if not any(mapping.matches for mapping in told.mappings):
                 told.note = NO_MATCH if told.mappings else ""
         if live:

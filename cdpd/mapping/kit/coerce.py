@@ -206,5 +206,7 @@ def _shown(value: Any) -> str:
         return f"a list of {len(value)}"
     if isinstance(value, dict):
         return "an object"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number beyond all bounds"
     text = f'"{value}"' if isinstance(value, str) else _text(value) if value is not None else "null"
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -15,6 +15,7 @@ from cdpd.destinations.actions.config import ActionSetup
 from cdpd.destinations.actions.fields import fields_of
 from cdpd.destinations.contract import Problem
 from cdpd.destinations.outcome import BadEvent, Outcome, Skipped
+from cdpd.event import Event
 from cdpd.testing import (
     HANG,
     Reply,
@@ -189,6 +190,16 @@ async def test_a_preview_shows_the_requests_without_making_any() -> None:
             "reason": "PAYLOAD_VALIDATION_FAILED: user is nobody",
         }
     ]
+
+
+async def test_numbers_beyond_all_reason_stop_no_batch() -> None:
+    line = (
+        b'{"type":"track","event":"Song Played","userId":"u1","messageId":"m","properties":{"title":1e999}}'
+    )
+    async with radio() as (it, vendor):
+        huge, other = await it.deliver(Event(line), song("ok", "u2"))
+    assert kinds([huge, other]) == ["bad_event", "delivered"]
+    assert vendor.requests[0].json[0]["title"] == "ok"
 
 
 async def test_a_vendor_that_hangs_holds_only_its_own_request() -> None:
