@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -156,11 +157,12 @@ def test_in_a_fresh_environment_what_it_says_to_do_next_works_and_so_do_the_read
         assert "warning" not in tested
         assert f"a {kind} of cdpd-{name} 0.1.0" in run("sh", "-c", show)
     assert "a secret is never shown" in run("venv/bin/cdpd", "plugins", "show", "my_crm")
+    run("venv/bin/cdpd", "destination", "cases", "cdpd-my-crm/tests/cases.json")
     readmes = [Path(folder, "README.md").read_text() for folder in ("cdpd-gold-status", "cdpd-my-crm")]
     config = Path("cdpd.toml")
     config.write_text(
         '[sources.web]\nwrite_keys = ["wk_scaffold_web"]\n'
-        + "".join(text.split("```toml\n")[1].partition("```")[0] for text in readmes)
+        + "".join(block for text in readmes for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
     )
     config.chmod(0o600)
     checked = run("venv/bin/cdpd", "check", MY_CRM_TOKEN="t")

@@ -81,12 +81,14 @@ def _words_of_code(kind: Kind) -> set[str]:
 
 def contents(kind: Kind, names: Names) -> dict[str, str]:
     """Path in the package → text."""
+    cases = {"tests/cases.json": _filled(kind, "cases.json", names)} if kind == "destination" else {}
     return {
         "pyproject.toml": _filled(kind, "pyproject.toml", names),
         "README.md": _filled(kind, "README.md", names),
         f"{names.package}/__init__.py": _filled(kind, "module.py", names),
         f"{names.package}/py.typed": "",
         f"tests/test_{names.name}.py": _filled(kind, "test.py", names),
+        **cases,
     }
 
 
