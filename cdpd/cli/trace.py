@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -85,16 +86,21 @@ def trace(
         from_ms, to_ms = middle - _AROUND * 1000, middle + _AROUND * 1000
     found = peek_or_stop(config, data_dir).data_dir
     open_stream(found, "received")
-    loaded, problem = _loaded(config, data_dir)
 
-    import anyio
+    from cdpd.trace.searching import Wanted, search
 
-    from cdpd import discovery
-    from cdpd.clock import SystemClock
-    from cdpd.trace.tracing import Wanted, trace
+    with ThreadPoolExecutor(1) as thread:
+        searching = thread.submit(search, found, Wanted(message_id, source, from_ms, to_ms), _telling)
+        # Meanwhile what the story needs: to load it takes as long as to search a large archive.
+        loaded, problem = _loaded(config, data_dir)
 
-    wanted = Wanted(message_id, source, from_ms, to_ms)
-    story = anyio.run(trace, found, wanted, loaded, discovery, SystemClock(), _telling)
+        import anyio
+
+        from cdpd import discovery
+        from cdpd.clock import SystemClock
+        from cdpd.trace.tracing import trace
+
+        story = anyio.run(trace, searching.result(), loaded, discovery, SystemClock())
     if problem:
         story.notes.insert(0, problem)
     if json:

@@ -1,101 +1,50 @@
-"""The whole of a trace: the id is looked for in the three streams, and from what is there the story is made."""
+"""From what was found of an id in the three streams to its story."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import Struct
-
 from cdpd.clock import Clock
-from cdpd.config.data_folder import STREAMS, stream_folder
+from cdpd.config.data_folder import stream_folder
 from cdpd.config.load import LoadedConfig
 from cdpd.config.plugin_options import Catalogue
 from cdpd.delivery.state import StateError
-from cdpd.log.errors import LogError
 from cdpd.log.files import Files, OsFiles
 from cdpd.log.mark import read_mark
 from cdpd.log.segment import segment_bases
 from cdpd.log.single import SingleLine
 from cdpd.trace.fates import NOTHING_KEPT, Fates, kept_of
-from cdpd.trace.lookup import Looked, Lookup
-from cdpd.trace.places import offsets_of, pipeline_at, times_of
+from cdpd.trace.lookup import Looked
+from cdpd.trace.places import times_of
 from cdpd.trace.receipts import configuration_text, receipts_of
+from cdpd.trace.searching import Search, Wanted
 from cdpd.trace.story import Receipt, Searched, Story
 from cdpd.trace.tried_again import try_again
 from cdpd.upkeep import DEFAULT_KEEP
 
 
-class Wanted(Struct, frozen=True):
-    """Which event is meant."""
+async def trace(found: Search, loaded: LoadedConfig | None, catalogue: Catalogue, clock: Clock) -> Story:
+    """The story of what was found; one without receipts where there is no such event.
 
-    message_id: str
-    source: str | None = None
-    from_ms: int | None = None
-    """It came in at or after this time …"""
-    to_ms: int | None = None
-    """… and before this one."""
-
-
-async def trace(
-    data_dir: Path,
-    wanted: Wanted,
-    loaded: LoadedConfig | None,
-    catalogue: Catalogue,
-    clock: Clock,
-    telling: Callable[[str, int], None] = lambda _, __: None,
-) -> Story:
-    """The story; one without receipts where there is no such event.
-
-    `loaded`: None where the configuration cannot be used; then hooks and destinations are left out. `telling`: told
-    (from a thread) of a stream of which so many lines have to be read. Raises LogError, OSError.
+    `loaded`: None where the configuration cannot be used; then hooks and destinations are left out.
     """
-    files = OsFiles()
-    at = pipeline_at(files, stream_folder(data_dir, "events"))  # first: what it came past is found then
-    with ThreadPoolExecutor(len(STREAMS)) as threads:
-        looks = [threads.submit(_look, files, data_dir, stream, wanted, telling) for stream in STREAMS]
-        looked = {one.result().stream: one.result() for one in looks}
+    files, data_dir, wanted = OsFiles(), found.data_dir, found.wanted
     story = Story(
         wanted.message_id,
         clock.now_ms(),
-        [_searched(files, data_dir, one, loaded) for one in looked.values()],
+        [_searched(files, data_dir, one, loaded) for one in found.looked.values()],
         configuration="" if loaded is None else configuration_text(loaded.config_id),
     )
-    hits = {stream: one.hits for stream, one in looked.items()}
-    if looked["received"].more:
-        hits["received"] += _left_out(Lookup(data_dir, "received", files), hits)
-    pairs = receipts_of(hits["received"], hits["events"], hits["discarded"], at)
+    hits = {stream: one.hits for stream, one in found.looked.items()}
+    pairs = receipts_of(hits["received"], hits["events"], hits["discarded"], found.pipeline_at)
     pairs = [(receipt, line) for receipt, line in pairs if _meant(receipt, wanted)]
     story.receipts = [receipt for receipt, _ in pairs]
     if loaded is not None:
         await try_again(pairs, loaded, catalogue, clock)
         _tell_fates(story, data_dir, hits["events"], loaded, catalogue, clock)
     return story
-
-
-def _look(
-    files: Files, data_dir: Path, stream: str, wanted: Wanted, telling: Callable[[str, int], None]
-) -> Looked:
-    # What is turned away is written when it is, which may be long after it came in.
-    to_ms = None if stream == "discarded" else wanted.to_ms
-    first, end = offsets_of(files, stream_folder(data_dir, stream), wanted.from_ms, to_ms)
-    lookup = Lookup(data_dir, stream, files)
-    return lookup.find(wanted.message_id, first, end, lambda lines: telling(stream, lines))
-
-
-def _left_out(received: Lookup, hits: Mapping[str, Sequence[SingleLine]]) -> list[SingleLine]:
-    """The lines of `received` that archived events came of, where there are too many to have them all."""
-    have = {line.position.offset for line in hits["received"]}
-    found = []
-    for line in hits["events"]:
-        if line.origin is not None and line.origin not in have:
-            try:
-                found.append(received.line(line.origin))
-            except LogError:
-                pass  # told as no longer there
-    return [line for line in found if line.text]
 
 
 def _searched(files: Files, data_dir: Path, looked: Looked, loaded: LoadedConfig | None) -> Searched:

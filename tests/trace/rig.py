@@ -18,8 +18,9 @@ from cdpd.event import Position
 from cdpd.log.folder import StreamFolder
 from cdpd.log.frame import Cursor
 from cdpd.log.stream import StreamOptions, open_stream
+from cdpd.trace.searching import Wanted, search
 from cdpd.trace.story import Delivered, Receipt, Story
-from cdpd.trace.tracing import Wanted, trace
+from cdpd.trace.tracing import trace
 from tests.clock import FakeClock
 from tests.stored import AT_MS, encoded
 
@@ -96,8 +97,8 @@ class Folder:
 
     def story(self, message_id: str, **more: Any) -> Story:
         clock = FakeClock(AT_MS + 60_000)
-        wanted = Wanted(message_id, **more)
-        return anyio.run(trace, self.data_dir, wanted, self.loaded, discovery, clock)
+        found = search(self.data_dir, Wanted(message_id, **more))
+        return anyio.run(trace, found, self.loaded, discovery, clock)
 
     def receipt(self, message_id: str, **more: Any) -> Receipt:
         (receipt,) = self.story(message_id, **more).receipts
