@@ -243,7 +243,9 @@ class Rig:
                 quiet = looks = 0
                 continue
             looks += 1
-            busy = any(status.get("in_flight") for status in self.delivery.status().values()) or self._reads()
+            jobs = self.delivery.jobs
+            told = [*self.delivery.status().values(), *map(jobs.status, jobs.all())]
+            busy = any(status.get("in_flight") for status in told) or self._reads()
             quiet = 0 if busy else quiet + 1
             if quiet == 4:  # between two batches nothing is in flight either
                 return
