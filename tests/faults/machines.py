@@ -65,7 +65,7 @@ def _vendor_is_moody(world: World) -> None:
 async def killed(world: World) -> str:
     await world.vendor.open()
     await world.start()
-    for _ in range(3):
+    for _ in range(world.times):
         _vendor_is_moody(world)
         async with _load(world):
             await _acknowledged(world, world.random.randrange(1, 300))
@@ -73,7 +73,7 @@ async def killed(world: World) -> str:
             await world.start()
             await _acknowledged(world, 1)
     await _well_again(world)
-    return "killed 3 times"
+    return f"killed: {world.times}x"
 
 
 @scenario("`kill -9` of one of three processes: it comes again, the others go on, nothing is lost.")
@@ -82,7 +82,7 @@ async def one_process_killed(world: World) -> str:
     await world.vendor.open()
     await world.start()
     killed = []
-    for _ in range(2):
+    for _ in range(world.times):
         async with _load(world):
             await _acknowledged(world, world.random.randrange(1, 200))
             before = await world.processes()
@@ -103,7 +103,7 @@ async def one_process_killed(world: World) -> str:
 async def stopped(world: World) -> str:
     await world.vendor.open()
     await world.start()
-    for _ in range(2):
+    for _ in range(world.times):
         _vendor_is_moody(world)
         async with _load(world):
             await _acknowledged(world, world.random.randrange(1, 300))
@@ -111,7 +111,7 @@ async def stopped(world: World) -> str:
             await world.start()
             await _acknowledged(world, 1)
     await _well_again(world)
-    return "stopped twice, with 0"
+    return f"stopped: {world.times}x, with 0"
 
 
 @scenario(
@@ -121,10 +121,9 @@ async def stopped(world: World) -> str:
 )
 async def without_power(world: World) -> str:
     await world.vendor.open()
-    times = 2
     with BlockDisk(world.folder, world.daemon.data) as disk:
         await world.start()
-        for _ in range(times):
+        for _ in range(world.times):
             async with _load(world):
                 await _acknowledged(world, world.random.randrange(1, 300))
                 disk.lose_power()
@@ -134,7 +133,7 @@ async def without_power(world: World) -> str:
             await world.start()
         await _well_again(world)
         await world.finish()
-    return f"{times} power losses on ext4"
+    return f"power losses on ext4: {world.times}"
 
 
 @scenario(

@@ -38,8 +38,8 @@ async def _bad_answers(world: World, replies: Sequence[Reply], many: int = 80) -
         world.vendor.replies(reply, *[200] * world.random.randrange(2))
     await world.load.send(many)
     while world.vendor.script:  # one batch more, as long as there are answers for it
-        await world.load.send(5)
         asked = len(world.vendor.requests)
+        await world.load.send(5)
         await world.until(lambda asked=asked: len(world.vendor.requests) > asked, "the next batch comes")
     await _healed(world)
     return f"{len(world.vendor.requests)} requests, {len(set(world.vendor.unheard))} events whose answer was lost"

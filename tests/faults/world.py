@@ -69,6 +69,11 @@ class World:
         assert self._page is not None
         return self._page
 
+    @property
+    def times(self) -> int:
+        """How often something happens that may happen again and again."""
+        return max(round(self.scale), 1)
+
     def configure(
         self, *, url: str | None = None, out: str = "", log: str = "", more: str = "", mode: str = "batch"
     ) -> None:
