@@ -97,7 +97,9 @@ def reference() -> str:
         _section(
             "destinations.NAME",
             DestinationConfig,
-            "Where events go. Every destination has these options, and those that `cdpd plugins show TYPE` tells.",
+            "Where events go. Every destination has these options, and those that `cdpd plugins show TYPE` tells. What it "
+            "sends, and how to change that (`actions`, `mapping`, `filters`), with examples: "
+            "`cdpd/destinations/README.md`.",
         ),
         _section("destinations.NAME.batch", BatchLimits, "How much goes in one request."),
         _section("delivery", DeliveryConfig, "What holds for every destination."),
