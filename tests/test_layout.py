@@ -48,7 +48,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "terminal": (),
     "lines": ("event", "timestamp", "terminal"),
     "oauth": (*PLAIN, "config", "control.contract"),
-    "ingest": (*PLAIN, "log", "mapping", "config", "oauth.contract"),
+    "ingest": (*PLAIN, "objects", "log", "mapping", "config", "oauth.contract"),
     "pipeline": (*PLAIN, "log", "mapping", "config", "hookspecs", "plugins", "control.contract"),
     "delivery": (*PLAIN, "log", "mapping", "config", "destinations", "functions"),
     "warehouse": (*PLAIN, "log", "mapping", "config", "destinations"),
@@ -60,7 +60,7 @@ ARROWS: Final[dict[str, tuple[str, ...]]] = {
     "alerts": (*PLAIN, "log", "config", "destinations", "delivery", "disk"),
     "trace": (*PLAIN, "log", "config", "delivery", "pipeline", "difference", "lines", "upkeep"),
     # What a function imports must load quickly: its process is started with it.
-    "functions": (*PLAIN, "log", "config", "ingest", "destinations", "hookspecs", "plugins"),
+    "functions": (*PLAIN, "objects", "log", "config", "ingest", "destinations", "hookspecs", "plugins"),
     # Built-in plugins get what those of third parties get: the contracts, the event, and reading the log.
     "plugins": ("event", "clock", "log.reader"),
     "hookspecs": ("event", "plugins"),

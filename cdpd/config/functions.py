@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -37,6 +37,8 @@ _BEFORE: Final = ("spec", "dedup")
 _SCALARS: Final = (str, int, float, bool)
 
 Settings = dict[str, Any]
+Kind = Literal["source", "destination", "insert"]
+"""What a function is for."""
 
 
 class FunctionSetup(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
+from msgspec import Raw
+
 from cdpd.functions.errors import ValidationError
+from cdpd.objects import set_event_of
 
 Emitted = list[dict[str, Any]]
 _emitted: Final[ContextVar[Emitted | None]] = ContextVar("emitted", default=None)
-_COLLECTION: Final = re.compile(r"[a-z](?:[a-z0-9_]{0,98}[a-z0-9])?", re.ASCII)
-_LONGEST_ID: Final = 100
 
 
 class Emitter:
@@ -43,9 +44,10 @@ class Emitter:
         Raises ValidationError where it breaks a rule of objects.
         """
         whole = {**(record or {}), **fields}
-        problem = _wrong_object(whole)
-        if problem:
-            raise ValidationError(f"Segment.set: {problem}")
+        try:
+            set_event_of({key: Raw(json.dumps(value).encode()) for key, value in whole.items()})
+        except ValueError as error:
+            raise ValidationError(f"Segment.set: {error}") from None
         self._emit("set", whole, {})
 
     def _emit(self, kind: str, event: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> None:
@@ -64,22 +66,6 @@ def collecting() -> Iterator[Emitted]:
         yield collected
     finally:
         _emitted.reset(token)
-
-
-def _wrong_object(record: Mapping[str, Any]) -> str:
-    """What is wrong with an object; "" where nothing is."""
-    collection, own_id = record.get("collection"), record.get("id")
-    properties = record.get("properties")
-    if not isinstance(collection, str) or not _COLLECTION.fullmatch(collection):
-        return "collection: lower-case letters, digits and _ are expected, 100 at most, a letter first and no _ last"
-    if not isinstance(own_id, str) or not own_id or len(own_id) > _LONGEST_ID:
-        return f"id: a text of 1 to {_LONGEST_ID} characters is expected"
-    if not isinstance(properties, Mapping):
-        return "properties: an object is expected"
-    for key, value in properties.items():
-        if not isinstance(value, str | int | float | bool | None):
-            return f"properties: {key}: a text, number, boolean or null is expected, no list or object"
-    return ""
 
 
 Segment: Final = Emitter()

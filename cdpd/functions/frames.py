@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-Kind = Literal["source", "destination", "insert"]
-"""What a function is for."""
+from cdpd.config.functions import Kind
+
 Ended = Literal[
     "done", "status", "retry", "timeout", "unsupported", "rejected", "dropped", "invalid_settings", "failed"
 ]

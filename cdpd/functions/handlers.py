@@ -17,9 +17,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from cdpd.config.functions import HANDLERS, ON_BATCH, ON_REQUEST
+from cdpd.config.functions import HANDLERS, ON_BATCH, ON_REQUEST, Kind
 from cdpd.functions.emit import collecting
-from cdpd.functions.frames import Kind, Result, Webhook
+from cdpd.functions.frames import Result, Webhook
 from cdpd.functions.meaning import result_of
 from cdpd.functions.request import Request
 

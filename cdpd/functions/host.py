@@ -16,10 +16,11 @@ import anyio.to_thread
 from msgspec import Raw, Struct
 
 from cdpd.clock import Clock
-from cdpd.config.functions import FunctionSetup, revealed
-from cdpd.functions.frames import Kind, Result
+from cdpd.config.functions import FunctionSetup, Kind, revealed
+from cdpd.functions.frames import Result
 from cdpd.functions.kept import FunctionsDb, KeptError
 from cdpd.functions.process import CannotLoad, FunctionProcess, Gone
+from cdpd.secret import HIDDEN, secrets_in
 
 if TYPE_CHECKING:
     import structlog
@@ -30,6 +31,8 @@ LOAD_AGAIN: Final = 5.0
 """… and between two tries of one that did not load, where no older one runs."""
 _QUIET: Final = 60.0
 """Seconds during which errors of a function are kept, but not told in the log again."""
+_SHORTEST: Final = 4
+"""Shorter secrets are left alone: hiding every `a` would hide the message and tell the secret."""
 _STUCK: Final = "a call in it was over its time and cannot be stopped"
 KEPT: Final = frozenset(("failed", "rejected", "invalid_settings", "timeout", "retry"))
 """Ends that are errors; and a status from 400 on."""
@@ -56,6 +59,9 @@ class Host:
         self._db = around.data_db
         self._clock = around.clock
         self._log = around.log.bind(function=name)
+        self._secrets = sorted(
+            (s.reveal() for s in secrets_in(setup) if len(s.reveal()) >= _SHORTEST), key=len, reverse=True
+        )
         self._process: FunctionProcess | None = None
         self._old: list[FunctionProcess] = []
         """Those that still have calls, or hang."""
@@ -159,7 +165,7 @@ class Host:
             if process.calls:
                 left.append(process)
             else:
-                await process.end(0)
+                await process.end()
         self._old = left
 
     # -- errors ----------------------------------------------------------------------------------------------
@@ -183,7 +189,13 @@ class Host:
     def _error(
         self, ended: str, message: str, trace: str = "", output: str = "", item: str = ""
     ) -> KeptError:
+        message, trace, output = map(self._masked, (message, trace, output))
         return KeptError(self.name, self._clock.now_ms(), ended, message, trace, output, item)
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
 
     async def _store(self, errors: Sequence[KeptError]) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Final
 
 from cdpd.destinations.answers import Answer, outcome_of
@@ -32,11 +31,11 @@ def outcome_of_result(result: Result, now_ms: int) -> Outcome:
         case "dropped":
             return Skipped(DROPPED)
         case "rejected":
-            return BadEvent(f"message_rejected: {result.message}", HTTPStatus.BAD_REQUEST)
+            return BadEvent(f"message_rejected: {result.message}")
         case "invalid_settings":
             return BadConfig(f"invalid_settings: {result.message}; check the function's settings")
         case "failed":
-            return BadEvent(f"bad_request: {result.message}", HTTPStatus.BAD_REQUEST)
+            return BadEvent(f"bad_request: {result.message}")
 
 
 def not_loaded(error: CannotLoad) -> Outcome:

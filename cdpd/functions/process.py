@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from cdpd.clock import Clock
-from cdpd.functions.frames import Frames, Kind, Load, Loaded, Ran, Run, decode_up, frame
+from cdpd.config.functions import Kind
+from cdpd.functions.frames import Frames, Load, Loaded, Ran, Run, decode_up, frame
 
 LOADING: Final = 30.0
 """Seconds that a file may take to be run."""
@@ -103,6 +104,8 @@ class FunctionProcess:
             process.handlers = frozenset(loaded.handlers)
         except BaseException:
             process.kill("it could not be loaded")
+            with anyio.CancelScope(shield=True):
+                await process.end()
             raise
         return process
 

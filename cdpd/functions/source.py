@@ -24,12 +24,14 @@ from cdpd.functions.frames import Result, Webhook
 from cdpd.functions.host import Host, Surroundings
 from cdpd.functions.kept import KeptError, KeptWebhook
 from cdpd.functions.process import CannotLoad
-from cdpd.ingest.line import Head, LineBuilder
+from cdpd.ingest.line import Head, LineBuilder, message_id
+from cdpd.ingest.object_line import object_line
 from cdpd.ingest.refusal import APPEND_RETRY, Refused
 from cdpd.ingest.settings import IngestSettings, KnownSource
 from cdpd.ingest.split import Split
 from cdpd.log.errors import AppendFailed
 from cdpd.metrics import Metrics
+from cdpd.objects import set_event_of
 from cdpd.timestamp import format_time
 
 MOST_TRIES: Final = 6
@@ -45,6 +47,7 @@ _SHOWN: Final = 500
 """Characters of a body that are kept beside an error."""
 _SOME: Final = 20
 _AGAIN: Final = ("retry", "timeout")
+_SET: Final = b'"set"'
 _NOTHING: Final = ("unsupported", "dropped")
 
 Append = Callable[[Sequence[bytes], int], Awaitable[object]]
@@ -159,10 +162,11 @@ class SourceFunctions:
         """Make what it emitted durable, as if it had been sent. Raises AppendFailed."""
         if not result.emitted:
             return
-        events = [Raw(_with_id(event, f"fn-{token}-{i}")) for i, event in enumerate(result.emitted)]
         head = Head(b'"%b"' % format_time(at_ms).encode(), _encode(source), via)
-        builder = LineBuilder(settings, head, Split(events=events, key=None), multiline=False)
-        lines = builder.build(events)
+        lines = [
+            _line(_decode_fields(fields), f"fn-{token}-{i}", head, settings)
+            for i, fields in enumerate(result.emitted)
+        ]
         await self._append(lines, settings.config_id)
         self._metrics.add(names.RECEIVED, source, n=len(lines))
 
@@ -231,11 +235,13 @@ def _token() -> str:
     return secrets.token_hex(12)
 
 
-def _with_id(event: Raw, own_id: str) -> bytes:
-    """With a messageId, so that a request that is run again after a crash makes the same events."""
-    fields = _decode_fields(event)
+def _line(fields: Fields, own_id: str, head: Head, settings: IngestSettings) -> bytes:
+    """A line of `received`. Its messageId, where it has none, makes a run of the same request double nothing."""
     given = fields.get("messageId")
     if given is None or bytes(given) in (b"null", b'""'):
         fields["messageId"] = Raw(_encode(own_id))
-        return _encode(fields)
-    return bytes(event)
+    if bytes(fields["type"]) == _SET:
+        return object_line(head, set_event_of(fields), message_id(fields["messageId"]))
+    event = Raw(_encode(fields))
+    (line,) = LineBuilder(settings, head, Split(events=[event], key=None), multiline=False).build([event])
+    return line
