@@ -116,17 +116,24 @@ def lacks_preload() -> str | None:
 # -- file systems ------------------------------------------------------------------------------------------
 
 
+NO_ROOT: Final = "root, to mount file systems"
+NO_MOUNTS: Final = "the right to mount file systems (a container has none by default)"
+NO_LOOPS: Final = "loop devices and ext4, to lose power on"
+RIGHTS: Final = frozenset((NO_ROOT, NO_MOUNTS, NO_LOOPS))
+"""What a machine gives or does not: nothing that could be installed."""
+
+
 @functools.cache
 def lacks_mounts() -> str | None:
     """Why no file system can be mounted here."""
     if os.geteuid():
-        return "root, to mount file systems"
+        return NO_ROOT
     with tempfile.TemporaryDirectory(prefix="cdpd-faults-") as folder:
         try:
             with tmpfs(Path(folder) / "probe", 1):
                 pass
         except (OSError, subprocess.CalledProcessError):
-            return "the right to mount file systems (a container has none by default)"
+            return NO_MOUNTS
     return None
 
 
@@ -142,7 +149,7 @@ def lacks_power_loss() -> str | None:
             with BlockDisk(Path(folder), Path(folder) / "probe", 16) as disk:
                 disk.lose_power()
         except (OSError, subprocess.CalledProcessError):
-            return "loop devices and ext4, to lose power on"
+            return NO_LOOPS
     return None
 
 

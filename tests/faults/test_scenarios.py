@@ -11,7 +11,7 @@ import pytest
 
 from cdpd.testing import CUT, Reply
 from tests.faults.catalogue import SCENARIOS
-from tests.faults.machine import BlockDisk, lacks_power_loss, lacks_preload, library
+from tests.faults.machine import RIGHTS, BlockDisk, lacks_power_loss, lacks_preload, library
 from tests.faults.report import markdown
 from tests.faults.runner import Plan
 from tests.faults.scenario import Row, Scenario, play
@@ -29,10 +29,15 @@ def machine() -> Iterator[Path | None]:
         yield built
 
 
+def _need(missing: str | None) -> None:
+    if missing in RIGHTS:
+        pytest.skip(f"needs {missing}")
+    need(missing is None, missing or "")
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[one.name for one in SCENARIOS])
 async def test_a_promise_is_kept(scenario: Scenario, machine: Path | None) -> None:
-    missing = scenario.missing()
-    need(missing is None, missing or "")
+    _need(scenario.missing())
     seed = int(os.environ.get("CDPD_FAULTS_SEED") or random.randrange(1 << 31))
     row = await play(scenario, seed, machine)
     again = f"again: python -m tests.faults {scenario.name} --seed {seed}"
@@ -58,7 +63,7 @@ async def _on_a_disk_that_lies(world: World) -> str:
 
 
 async def test_a_daemon_that_does_not_sync_is_found_out_by_a_power_loss(machine: Path | None) -> None:
-    need((missing := lacks_power_loss() or lacks_preload()) is None, missing or "")
+    _need(lacks_power_loss() or lacks_preload())
     lying = Scenario("lies", "Nothing is lost.", _on_a_disk_that_lies, machine=True, may_wait=True)
     row = await play(lying, 1, machine)
     assert row.verdict == "broken"
