@@ -146,7 +146,9 @@ class OsFiles:
     """The operating system's files."""
 
     def make_folder(self, path: Path) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.parent.exists():
+            self.make_folder(path.parent)  # `parents=True` would give them the rights that are usual
+        path.mkdir(mode=0o700, exist_ok=True)
 
     def names(self, folder: Path) -> list[str]:
         try:
