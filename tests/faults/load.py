@@ -32,6 +32,9 @@ class Load:
         self.notes = Sent()
         self.answers: dict[int, int] = {}
         """Status → how many requests were answered so."""
+        self.disk_is_gone = False
+        """An append that was refused may come back after a power loss, where the disk refused to cut it back too (so
+        says `Stream.append`): while this holds, an error counts as no answer."""
         self.filler = 60
         """Characters of filler in an event, at most."""
         self._daemon = daemon
@@ -114,4 +117,6 @@ class Load:
         self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
         if answer.status == 200:
             self.notes.acknowledged.update(ids)
+        elif self.disk_is_gone:
+            self.notes.unanswered.update(ids)
         return answer.status == 200

@@ -126,8 +126,10 @@ async def without_power(world: World) -> str:
         for _ in range(world.times):
             async with _load(world):
                 await _acknowledged(world, world.random.randrange(1, 300))
+                world.load.disk_is_gone = True
                 disk.lose_power()
                 await world.kill()
+            world.load.disk_is_gone = False
             disk.power_on()
             world.page.new_boot()
             await world.start()

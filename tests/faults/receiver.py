@@ -75,9 +75,10 @@ class Receiver(Vendor):
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
-    def taken_since(self, request: int) -> Sequence[str]:
-        """Ids in the requests from that number on."""
-        return [str(event["messageId"]) for one in self.requests[max(request, 0) :] for event in one.events]
+    def sent_around(self, request: int, at_once: int) -> Sequence[str]:
+        """Ids in that many requests before the one of that number, and after it."""
+        some = self.requests[max(request - at_once, 0) : request + at_once]
+        return [str(event["messageId"]) for one in some for event in one.events]
 
 
 @asynccontextmanager

@@ -51,8 +51,9 @@ def figures(rows: Iterable[Row]) -> dict[str, int]:
         if (found := row.out) is not None:
             for place in _PLACES:
                 total[place] += getattr(found, place)
-            total["lost"] += len(found.lost)
-            total["doubled"] += len(found.doubled)
+        for balance in row.balances.values():  # of both destinations: neither may
+            total["lost"] += len(balance.lost)
+            total["doubled"] += len(balance.doubled)
     return total
 
 

@@ -58,6 +58,8 @@ class Runner:
 
     def __init__(self, plan: Plan, scale: float, jobs: int, report: Path | None, as_json: bool) -> None:
         self.rows: list[Row] = []
+        self.ended_early = False
+        """By a signal."""
         self._plan = plan
         self._scale = scale
         self._jobs = jobs
@@ -74,9 +76,19 @@ class Runner:
             for number, one, seed in steps:
                 self._tell(number, await play(one, seed, built, self._scale))
 
-        async with anyio.create_task_group() as jobs:
-            for _ in range(self._jobs):
-                jobs.start_soon(job)
+        async def ended(whole: anyio.CancelScope) -> None:
+            # As Ctrl-C: daemons, mounts and folders of the rounds that are played go with it.
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    self.ended_early = True
+                    whole.cancel()
+
+        async with anyio.create_task_group() as whole:
+            whole.start_soon(ended, whole.cancel_scope)
+            async with anyio.create_task_group() as jobs:
+                for _ in range(self._jobs):
+                    jobs.start_soon(job)
+            whole.cancel_scope.cancel()
 
     def _tell(self, number: int, row: Row) -> None:
         self.rows.append(row)
@@ -131,14 +143,11 @@ def main() -> None:
     if not asked.json:
         again = f" --rounds {rounds}" if rounds else ""
         print(f"seed {seed} (the same again: --seed {seed}{again})", flush=True)
-    # Ended by a signal as by Ctrl-C: daemons, mounts and folders of the round that is played go with it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         built = stack.enter_context(library()) if lacks_preload() is None else None
-        try:
-            anyio.run(runner.run, built)
-        except KeyboardInterrupt:
-            print(f"ended at round {len(runner.rows)}", file=sys.stderr)
+        anyio.run(runner.run, built)
+    if runner.ended_early:
+        print(f"ended by a signal, after {len(runner.rows)} rounds", file=sys.stderr)
     if not asked.json and asked.report is None:
         print("\n" + runner.markdown())
-    raise SystemExit(any(row.verdict == "broken" for row in runner.rows))
+    raise SystemExit(runner.ended_early or any(row.verdict == "broken" for row in runner.rows))

@@ -58,7 +58,8 @@ class World:
         """How long slow scenarios take; 1: as short as they can be."""
         self._page = page
         self._in_flight: dict[str, list[str]] = {OUT: [], COPY: []}
-        self._killed_at: int | None = None
+        self._killed_at: tuple[int, int] | None = None
+        self._at_once = REQUESTS
         self.configure()
         if page is not None:
             self.daemon.environ = page.environ
@@ -78,6 +79,7 @@ class World:
         self, *, url: str | None = None, out: str = "", log: str = "", more: str = "", mode: str = "batch"
     ) -> None:
         """Write the configuration. `out` and `log`: more keys of the destination and of [log]."""
+        self._at_once = REQUESTS if mode == "batch" else REQUESTS * BATCH
         self.daemon.config.write_text(
             f'[log]\nmin_free = "0"\n{log}\n[sources.website]\nwrite_keys = ["{KEY}"]\n'
             f'[destinations.{OUT}]\ntype = "webhook"\nurl = "{url or self.vendor.url}"\nmode = "{mode}"\n'
@@ -110,14 +112,16 @@ class World:
         await self.daemon.kill()
 
     def note_end(self) -> None:
-        """The daemon is about to end without warning."""
-        self._killed_at = len(self.vendor.requests) - REQUESTS
+        """The daemon, or the part of it that delivers, is killed in this moment: nothing may come in between."""
+        self._killed_at = len(self.vendor.requests), len(self.copies())
 
     def note_start(self) -> None:
         """What may come twice because of the last end has been taken for the first time."""
         if self._killed_at is not None:
-            self._in_flight[OUT] += self.vendor.taken_since(self._killed_at)
-            self._in_flight[COPY] += self.copies()[-COPIED_AT_ONCE:]
+            requests, copies = self._killed_at
+            # So many were in flight at most: answered but not committed yet, or not even read by the vendor.
+            self._in_flight[OUT] += self.vendor.sent_around(requests, self._at_once)
+            self._in_flight[COPY] += self.copies()[max(copies - COPIED_AT_ONCE, 0) : copies + COPIED_AT_ONCE]
             self._killed_at = None
 
     def may_come_again(self, ids: Set[str] | None = None) -> None:
