@@ -132,7 +132,7 @@ class OAuth2:
         given = self._config.refresh_token.reveal()
         try:
             kept = msgspec.json.decode(self._path.read_bytes(), type=_Kept)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError, msgspec.DecodeError):  # whatever a disk has made of it
             return given
         return kept.refresh_token if kept.given == given else given
 

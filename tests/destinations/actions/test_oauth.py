@@ -122,3 +122,12 @@ async def test_a_refusal_means_bad_credentials_and_trouble_a_retry(tmp_path: Pat
             it.vendor.replies(reply)
             with pytest.raises(RetryableError):
                 await it.oauth().header(anew=False)
+
+
+async def test_a_kept_token_that_a_disk_has_damaged_is_as_none(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        for damage in (b"\xff\xfe", b"{", b'{"refresh_token":7}', b'{"refresh_token":"\xff","given":"r1"}'):
+            (tmp_path / "oauth.json").write_bytes(damage)
+            it.vendor.replies(token("t1"))
+            assert await it.oauth(refresh_token=Secret("r1")).header(anew=False) == "Bearer t1"
+        assert [form["refresh_token"] for form in it.forms()] == ["r1"] * 4
