@@ -14,6 +14,8 @@ from msgspec import Raw, Struct
 from cdpd.section import Branch, Section
 
 TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
+SET: Final = "set"
+"""The type of objects, which are no events: they are given to warehouses alone (cdpd/ingest/objects.py)."""
 
 
 class Position(Struct, frozen=True, order=True, gc=False):
@@ -69,6 +71,8 @@ class Received(Struct, frozen=True, gc=False):
     """The `received` offset that this line repeats, when it came by `cdpd discarded retry`."""
     log_ms: int = 0
     """Log time: when the line was appended to `received`; never goes back along the stream."""
+    is_object: bool = False
+    """It is an object (`set`) and no event; hooks get none, but those that ask for them (`Plugin.takes_objects`)."""
 
 
 class Violation(Struct, frozen=True):
@@ -83,25 +87,28 @@ class Violation(Struct, frozen=True):
 class Event(Section):
     """One call. Read `event.user_id`, `event["userId"]`, `event.context["ip"]`; write the same way."""
 
-    __slots__ = ("_options", "received", "violations")
+    __slots__ = ("_options", "lane", "received", "violations")
 
     received: Received | None
     """Set in the pipeline; None for an event read back from the archive."""
     violations: list[Violation]
     """What hooks found wrong with it, in order."""
+    lane: bytes | None
+    """In a destination: what tells its user from others, by the ids that it came with; None: not known."""
     _options: Section | None
 
     def __init__(self, text: Raw | bytes, received: Received | None = None) -> None:
         super().__init__(text)
         self.received = received
         self.violations = []
+        self.lane = None
         self._options = None
 
     @classmethod
     def from_fields(cls, fields: dict[str, Raw], received: Received | None = None) -> Self:
         """An event from already split fields, which become its own (the fast path of the pipeline)."""
         event = cls.__new__(cls)
-        event._text = event._parent = event._key = event._options = None
+        event._text = event._parent = event._key = event._options = event.lane = None
         event._fields = fields  # type: ignore[assignment]  # dict is invariant
         event._unopened = True
         event.received = received

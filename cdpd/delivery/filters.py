@@ -86,13 +86,22 @@ class Filters:
             fitting = list(self._fitting(event, view))
         except _CannotJudge as error:
             return Filtered(line, FAILED, error.title, error.problem)
+        return self._judged(line, view, fitting)
+
+    @staticmethod
+    def _judged(line: bytes, view: View, fitting: Sequence[_Rule]) -> Filtered:
         for kind in ("sample", "drop"):
             for rule in fitting:
                 for at, action in enumerate(rule.actions):
                     if action.kind != kind or (kind == "sample" and rule.keeps[at](view)):
                         continue
                     return Filtered(line, BY_RULES, rule.title)
-        return Filtered(_without_fields(line, fitting))
+        try:
+            return Filtered(_without_fields(line, fitting))
+        except RecursionError:
+            return Filtered(
+                line, FAILED, fitting[0].title, "the event is nested too deep to take fields out of it"
+            )
 
     def _fitting(self, event: Event, view: View) -> Iterator[_Rule]:
         for rule in self._rules:
@@ -103,6 +112,8 @@ class Filters:
                     yield rule
             except FqlError as error:
                 raise _CannotJudge(rule.title, str(error)) from error
+            except RecursionError:
+                raise _CannotJudge(rule.title, "the event is nested too deep to be judged") from None
 
 
 class _CannotJudge(Exception):

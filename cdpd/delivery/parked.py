@@ -222,7 +222,7 @@ def facts(line: bytes) -> tuple[str, str, str]:
     """(messageId, source, name of a track or type) of a line of `events`; empty where it is no event."""
     try:
         found = _decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return "", "", ""
     name = found.event if found.type == "track" and isinstance(found.event, str) else found.type
     return _text(found.message_id), _text(found.project_id), _text(name)

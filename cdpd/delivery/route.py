@@ -18,7 +18,7 @@ from cdpd.delivery.integrations import Decision, decide, unknown_names
 from cdpd.destinations.contract import Destination, DestinationConfig
 
 NOT_CONNECTED: Final = ""
-"""Of a source that is not connected: not counted, as if there were no such event."""
+"""Of a source that is not connected, or an object: not counted, as if there were no such event."""
 BY_INTEGRATIONS: Final = "FILTERED_BY_INTEGRATIONS_OBJECT"
 UNSUPPORTED: Final = "UNSUPPORTED_EVENT_TYPE"
 CLIENT_SIDE: Final = "MESSAGE_SENT_CLIENT_SIDE"
@@ -45,6 +45,7 @@ class _Metadata(Struct):
 _metadata: Final = msgspec.json.Decoder(_Metadata).decode
 _peek: Final = msgspec.json.Decoder(_Peek).decode
 _REMEMBERED: Final = 512
+_SET: Final = b'"set"'
 _ALWAYS: Final = Decision(True)
 
 
@@ -62,6 +63,8 @@ class Route(Struct):
     """The title of the filter that kept it back."""
     problem: str = ""
     """Where that filter could not judge it: why."""
+    is_object: bool = False
+    """It is an object (`set`), no event."""
 
 
 class NotAnEvent(ValueError):
@@ -116,6 +119,10 @@ class Router:
             peek = _peek(line)
         except msgspec.DecodeError as error:
             raise NotAnEvent(str(error)) from error
+        except RecursionError:
+            raise NotAnEvent("it is nested too deep") from None
+        if bytes(peek.type) == _SET:
+            return Route(NOT_CONNECTED, is_object=True)  # for warehouses alone (spec/connections.md §10)
         decision, unknown = self._decide(bytes(peek.integrations))
         if self._sources is not None and bytes(peek.projectId) not in self._sources:
             return Route(NOT_CONNECTED, unknown=unknown)

@@ -179,6 +179,7 @@ async def _call(
 
 def _event(item: Item) -> Event:
     event = Event(item.line)
+    event.lane = item.key
     if item.options is not None:
         event.options = Section(item.options)
     return event

@@ -49,6 +49,8 @@ class FilterAction(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
         if self.kind.endswith("_properties"):
             if not self.fields:
                 raise ValueError('it needs `fields`, like { "properties" = ["email"] }')
+            for place in self.fields:
+                _check_place(place)
         elif self.fields is not None:
             raise ValueError("`fields` belong to `drop_properties` and `allow_properties`")
         if self.kind == "drop_properties" and "messageId" in (self.fields or {}).get("", ()):
@@ -89,6 +91,13 @@ class FilterSetup(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True)
     def compiled(self) -> Filter:
         """Its condition."""
         return compile_filter(self.condition)
+
+
+def _check_place(place: str) -> None:
+    """Raises ValueError for what can be the place of no object: such a filter would do nothing, and hide nothing."""
+    if place and (place.startswith("$") or not all(place.split("."))):
+        ours = ".".join(part for part in place.removeprefix("$").split(".") if part)
+        raise ValueError(f'fields: {place!r} is no place of an object, write "{ours}"')
 
 
 def _read(path: str) -> None:

@@ -75,12 +75,15 @@ def plan(entries: Iterable[Entry]) -> list[Step]:
 
 
 def user_of(event: Event, ordering: str) -> Hashable | None:
-    """Whose order an event has to keep: with `strict` everybody's, with `none` nobody's."""
+    """Whose order an event has to keep: with `strict` everybody's, with `none` nobody's.
+
+    Of delivery's own events the user is known even where a filter or an insert function has taken the ids out.
+    """
     if ordering == "strict":
         return ""
     if ordering == "none":
         return None
-    return event.user_id or event.anonymous_id or None
+    return event.lane or event.user_id or event.anonymous_id or None
 
 
 async def run_steps(

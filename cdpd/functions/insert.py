@@ -107,6 +107,7 @@ def changed(event: Event, result: Result) -> Event:
         return event
     after = Event(event.line(), event.received)
     after.options = event.options
+    after.lane = event.lane
     apply(after, result)
     return after
 

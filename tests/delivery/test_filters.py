@@ -13,7 +13,7 @@ import pytest
 from cdpd import metrics as names
 from cdpd.delivery.filters import BY_RULES, FAILED, Filtered, Filters
 from cdpd.destinations.contract import DestinationConfig
-from cdpd.destinations.filter_setup import FilterSetup
+from cdpd.destinations.filter_setup import FilterAction, FilterSetup
 from tests.delivery.rig import Rig
 
 DROP = [{"type": "drop"}]
@@ -206,3 +206,23 @@ async def test_what_the_browser_has_delivered_itself_is_not_sent_again(
         await rig.as_time_passes(lambda: rig.low("d") == 1)
     assert rig.sent == (["m0"] if sent else [])
     assert rig.metrics.get(names.SKIPPED, "d", "MESSAGE_SENT_CLIENT_SIDE") == (0 if sent else 1)
+
+
+@pytest.mark.parametrize("place", ["$.properties", "properties..a", ".context", "context."])
+def test_a_place_that_is_none_is_refused_since_it_would_hide_nothing(place: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="is no place of an object, write"):
+        msgspec.convert({"type": "drop_properties", "fields": {place: ["a"]}}, FilterAction)
+
+
+@pytest.mark.parametrize("levels", [600, 5_000])
+async def test_an_event_too_deep_for_a_filter_stops_no_destination(tmp_path: Path, levels: int) -> None:
+    rig = Rig(tmp_path)
+    rig.scripted()
+    deep = (
+        b'{"type":"track","projectId":"website","messageId":"x","a":' + b"[" * levels + b"]" * levels + b"}"
+    )
+    drop = {"if": "all", "actions": [{"type": "drop_properties", "fields": {"a": ["x"]}}]}
+    async with rig.running(d={"type": "scripted", "filters": [drop]}):
+        await rig.append({}, deep, {})
+        await rig.settle()
+    assert rig.sent == ["m0", "m2"]

@@ -122,6 +122,13 @@ class Client:
         return await send(self._env.http, request.method, request.url, data=body, headers=headers)
 
 
+class Nobody:
+    """Credentials where nothing is sent."""
+
+    async def header(self, *, anew: bool) -> str:  # noqa: ARG002 - as an Authorization
+        return HIDDEN
+
+
 class Recorder:
     """A transport that sends nothing: it keeps each request, and answers them all alike."""
 

@@ -77,12 +77,14 @@ def wanted(actions: Sequence[Action], presets: Sequence[Preset], config: Actions
 
 
 def _told_apart(found: Iterable[Wanted]) -> Iterator[Wanted]:
-    times: dict[str, int] = {}
+    taken: set[str] = set()
     for each in found:
-        n = times[each.name] = times.get(each.name, 0) + 1
-        yield (
-            each if n == 1 else Wanted(f"{each.name} ({n})", each.action, each.trigger, each.mapping, each.at)
-        )
+        name, n = each.name, 1
+        while name in taken:
+            n += 1
+            name = f"{each.name} ({n})"
+        taken.add(name)
+        yield Wanted(name, each.action, each.trigger, each.mapping, each.at)
 
 
 def problems_of(

@@ -14,29 +14,35 @@ Source: spec/connections.md §1 (stages 18 to 21), §7, §8; spec/destinations.m
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
+import anyio
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from cdpd.destinations.actions.action import Action, Preset, Result
-from cdpd.destinations.actions.client import Client, Recorder
+from cdpd.destinations.actions.apart import run_apart
+from cdpd.destinations.actions.client import Client, Nobody, Recorder
 from cdpd.destinations.actions.config import ActionsConfig, problems_of
 from cdpd.destinations.actions.memory import Memory
 from cdpd.destinations.actions.subscription import Subscription, subscriptions
 from cdpd.destinations.actions.trouble import outcome_of_error
 from cdpd.destinations.answers import Answer, Table, outcome_of
 from cdpd.destinations.contract import Batch, Destination, DestinationEnv, Problem
-from cdpd.destinations.outcome import OUTCOMES, BadEvent, Delivered, Outcome, Skipped, TryAgain
+from cdpd.destinations.outcome import HELD, OUTCOMES, BadEvent, Delivered, Outcome, Skipped, TryAgain
 from cdpd.destinations.steps import Entry, plan, run_steps, user_of
 from cdpd.event import Event
+from cdpd.section import decode_value
 
 NO_MATCH: Final = "NO_MATCHING_MAPPING"
 INVALID: Final = "PAYLOAD_VALIDATION_FAILED"
 _COMES_AGAIN: Final = frozenset(
     ("bad_credentials", "bad_config", "rate_limited", "retry", "too_large", "resend")
 )
+_LONGEST_PREVIEW: Final = 5.0
+"""Seconds after which an action that waits for something is given up where its requests are shown."""
 _THROUGH: Final = frozenset(("delivered", "skipped"))
 _GRAVEST: Final = (
     "bad_credentials",
@@ -113,11 +119,15 @@ class ActionDestination(Destination):
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
         told: list[dict[str, Outcome]] = []
         calls: list[_Call] = []
+        strict, refused = self.config.ordering == "strict", False
         for place, (event, matching) in enumerate(await self._inserted(batch.events)):
-            if isinstance(event, Event):
+            if refused:  # nothing overtakes an event that its own mapping refused
+                told.append({"": HELD})
+            elif isinstance(event, Event):
                 told.append(self._prepare(place, event, calls, matching))
             else:
                 told.append({"": event})
+            refused = refused or (strict and any(of.kind == "bad_event" for of in told[-1].values()))
         if calls:
             entries = [call.entry for call in calls]
             outcomes = await run_steps(
@@ -125,7 +135,7 @@ class ActionDestination(Destination):
                 plan(entries),
                 lambda places: self._perform([calls[place] for place in places]),
                 at_once=max(1, round(self.requests_at_once * batch.share)),
-                strict=self.config.ordering == "strict",
+                strict=strict,
             )
             for call, outcome in zip(calls, outcomes, strict=True):
                 told[call.place][call.subscription.name] = outcome
@@ -136,17 +146,26 @@ class ActionDestination(Destination):
         calls: list[_Call] = []
         told = self._prepare(0, event, calls)
         shown: list[object] = [_told(name, outcome) for name, outcome in told.items()]
-        recorder = Recorder()
-        transport, self.client.transport = self.client.transport, recorder
+        return shown + (run_apart(partial(self._recorded, calls)) if calls else [])
+
+    async def _recorded(self, calls: Sequence[_Call]) -> list[object]:
+        """The requests of these calls, of which none is made, nor one for credentials."""
+        shown: list[object] = []
+        client, recorder = self.client, Recorder()
+        transport, authorization = client.transport, client.authorization
+        client.transport = recorder
+        client.authorization = None if authorization is None else Nobody()
         try:
             for call in calls:
                 recorder.requests.clear()
-                outcomes = _at_once(self._perform([call]))
+                outcomes: Sequence[Outcome] = (TryAgain("it waits for something else than its requests"),)
+                with anyio.move_on_after(_LONGEST_PREVIEW):
+                    outcomes = await self._perform([call])
                 shown += [request.shown for request in recorder.requests]
                 if not recorder.requests:
                     shown.append(_told(call.subscription.name, outcomes[0]))
         finally:
-            self.client.transport = transport
+            client.transport, client.authorization = transport, authorization
         return shown
 
     async def _inserted(
@@ -156,7 +175,7 @@ class ActionDestination(Destination):
         insert = self.env.insert
         if insert is None:
             return [(event, None) for event in events]
-        matching = [self._matching(msgspec.json.decode(event.line())) for event in events]
+        matching = [self._matching(decode_value(Raw(event.line()))) for event in events]
         asked = [place for place, found in enumerate(matching) if found]
         after: list[Event | Outcome] = list(events)
         for place, event in zip(asked, await insert([events[place] for place in asked]), strict=True):
@@ -173,7 +192,7 @@ class ActionDestination(Destination):
 
         `matching`: those that it matched before an insert function had it; None: it is asked here.
         """
-        decoded = msgspec.json.decode(event.line())
+        decoded = decode_value(Raw(event.line()))
         matching = self._matching(decoded) if matching is None else matching
         if not matching:
             return {"": Skipped(NO_MATCH)}
@@ -184,13 +203,17 @@ class ActionDestination(Destination):
             if subscription.name in sent:
                 told[subscription.name] = Delivered()
                 continue
-            payload, errors = subscription.payload(decoded)
-            if payload is None:
-                text = f"{INVALID}: {subscription.name}: {'; '.join(errors)}"
-                told[subscription.name] = BadEvent(text)
-            else:
-                entry = self._entry(subscription, payload, event, user)
-                calls.append(_Call(place, subscription, payload, entry))
+            try:
+                payload, errors = subscription.payload(decoded)
+                if payload is not None:
+                    entry = self._entry(subscription, payload, event, user)
+                    calls.append(_Call(place, subscription, payload, entry))
+                    continue
+            except Exception as error:
+                # A fault, but of one event's mapping: nobody else is to wait for it to be mended.
+                self.env.log.exception("a mapping failed", mapping=subscription.name)
+                errors = [f"the mapping failed: {type(error).__name__}: {error}"]
+            told[subscription.name] = BadEvent(f"{INVALID}: {subscription.name}: {'; '.join(errors)}")
         return told
 
     def _entry(
@@ -256,14 +279,3 @@ class ActionDestination(Destination):
 def _told(name: str, outcome: Outcome) -> dict[str, object]:
     reason = outcome.code if isinstance(outcome, Skipped) else getattr(outcome, "reason", "")
     return {"mapping": name, "outcome": outcome.kind, "reason": reason}
-
-
-def _at_once(performing: Coroutine[Any, Any, Sequence[Outcome]]) -> Sequence[Outcome]:
-    """Run an action to its end without a loop: with a recorder in place it has nothing to wait for."""
-    try:
-        performing.send(None)
-    except StopIteration as end:
-        outcomes: Sequence[Outcome] = end.value
-        return outcomes
-    performing.close()
-    return [TryAgain("it waits for something else than its requests: this cannot be shown")]

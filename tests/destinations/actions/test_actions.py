@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
+import anyio
 import pytest
-from msgspec import Meta, defstruct
+from msgspec import Meta, defstruct, structs
 
 from cdpd.destinations.actions import Mapped, Preset
 from cdpd.destinations.actions.config import ActionSetup
@@ -25,7 +26,7 @@ from cdpd.testing import (
     running_destination,
     running_vendor,
 )
-from tests.destinations.actions.radio import Listener, Radio, Song
+from tests.destinations.actions.radio import LISTEN, Listener, Radio, Song
 
 AT = "2026-01-15T10:20:30.000Z"
 
@@ -285,3 +286,45 @@ async def test_presets_may_depend_on_settings() -> None:
     assert "nothing is ever sent" in next(iter(Quiet.problems(Quiet.Config(url="")))).message
     async with running_destination(Quiet, {"url": "http://radio.example"}) as it:
         assert await it.deliver(song()) == [Skipped("NO_MATCHING_MAPPING")]
+
+
+async def test_names_of_mappings_are_told_apart_whatever_they_are() -> None:
+    listen = {"action": "listen", "when": "all"}
+    own = [{**listen, "name": name} for name in ("A", "A", "A (2)")]
+    async with radio(presets=False, actions=own) as (it, vendor):
+        assert [each.name for each in it.destination.subscriptions] == ["A", "A (2)", "A (2) (2)"]  # type: ignore[attr-defined]  # a Radio
+        (told,) = await it.deliver(identify(plan="gold"))
+    assert (told.kind, len(vendor.requests)) == ("delivered", 3)
+
+
+async def test_a_users_order_holds_where_a_filter_takes_the_id_out() -> None:
+    drop = {"if": "all", "actions": [{"type": "drop_properties", "fields": {"": ["userId"]}}]}
+    tune = {"action": "tune", "when": "all", "mapping": {"name": {"@path": "$.event"}}}
+    async with radio(filters=[drop], presets=False, actions=[tune]) as (it, vendor):
+        vendor.replies(503)
+        told = await it.deliver(song(region="eu"), song(region="us"))
+    assert kinds(told) == ["retry", "retry"]
+    assert len(vendor.requests) == 1, "what comes after is not sent before"
+
+
+async def test_with_strict_order_nothing_overtakes_an_event_that_its_mapping_refused() -> None:
+    async with radio(ordering="strict") as (it, vendor):
+        told = await it.deliver(song(user="u1"), song(title=None, user="u2"), song(user="u3"))
+    assert kinds(told) == ["delivered", "bad_event", "retry"]
+    assert len(vendor.requests) == 1
+
+
+async def test_a_preview_of_what_waits_or_starts_tasks_shows_its_requests_and_makes_none() -> None:
+    async def listen_twice(radio: Radio, listener: Listener) -> None:
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(2):
+                    tasks.start_soon(radio.call, "POST", f"{radio.config.url}/{listener.user}")
+
+    twice = structs.replace(LISTEN, perform=listen_twice)
+    kind = type("Twice", (Radio,), {"actions": (twice,), "presets": (Preset("Twice", twice),)})
+    async with running_vendor() as vendor, running_destination(kind, {"url": vendor.url}) as it:
+        shown = it.destination.preview(make_event(identify()))
+        await anyio.lowlevel.checkpoint()
+    assert [request["url"] for request in shown] == [f"{vendor.url}/u1"] * 2  # type: ignore[attr-defined]  # a list
+    assert vendor.requests == []
