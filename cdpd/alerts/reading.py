@@ -51,7 +51,7 @@ def read(alert: AlertConfig, condition: Condition, subject: str, watched_ms: int
             return _of_disk(condition, seen)
     told = seen.destinations.get(subject)
     if told is None:
-        return _unknown("it does not run")
+        return _unknown("it has not started yet")
     return _of_destination(alert, condition, subject, told, seen)
 
 

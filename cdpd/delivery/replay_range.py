@@ -54,7 +54,9 @@ def _range_of(events: ReadableStream, start: str, end: str) -> Range:
         to_ms = _time(end)
         until = _edge(events, to_ms + LATEST, late=True).offset
     at = max(first.offset, begin)
-    if at >= until or (from_ms is not None and to_ms is not None and from_ms >= to_ms):
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise DestinationError(f"there is no event from {start} to {end}: it ends before it begins")
+    if at >= until:
         raise DestinationError(f"there is no event from {start} to {end}; {_stored(events)}")
     if first == BEGINNING and begin:
         first = StreamFolder(events.folder).at_offset(begin)

@@ -36,7 +36,6 @@ from cdpd.pipeline.rehearsal import silent
 from cdpd.trace.story import Delivered, ParkedAs, State, Try
 
 _RULES: Final = {
-    BY_INTEGRATIONS: "the event's integrations object keeps it from there",
     UNSUPPORTED: "it takes no such calls",
     CLIENT_SIDE: "the browser has delivered it there itself",
 }
@@ -252,4 +251,6 @@ def _rule_words(route: Route, made: Made) -> str:
         return f"the filter {route.by!r} keeps it back"
     if code == FAILED:
         return f"the filter {route.by!r} cannot judge it: {route.problem}"
+    if code == BY_INTEGRATIONS:
+        return f"the event's integrations object keeps it from there (its name in it: {made.kind.name!r})"
     return _RULES.get(code, code)

@@ -138,6 +138,8 @@ async def test_times_are_those_at_which_events_were_received_to_the_millisecond(
             await replay(rig, start=at(rig, 1))
         with pytest.raises(JobError, match="there is no event"):
             await replay(rig, end=format_time(begin - LATEST - 1))
+        with pytest.raises(JobError, match="it ends before it begins"):
+            await replay(rig, start=second[3], end=second[1])
 
 
 async def test_what_was_brought_in_later_counts_by_the_time_of_that(tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ def test_an_event_that_its_integrations_keep_away_is_filtered(folder: Folder) ->
     stored(folder, integrations={"All": False})
     told = folder.at("hook")
     assert (told.state, told.code) == ("filtered", "FILTERED_BY_INTEGRATIONS_OBJECT")
+    assert "(its name in it: 'Webhook')" in told.text
 
 
 def test_a_destination_that_has_not_come_to_it_tells_how_far_it_is(folder: Folder) -> None:
