@@ -23,8 +23,8 @@ from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.answers import Answer
 from cdpd.destinations.contract import Destination
 from cdpd.event import Event, Position
-from cdpd.section import decode_value
 from cdpd.secret import secrets_in
+from cdpd.section import decode_value
 
 NO_MATCH: Final = "You may not have any subscriptions that match this event"
 """The words of spec/connections.md §13."""
@@ -108,9 +108,12 @@ def _mappings(destination: ActionDestination, event: dict[str, Any]) -> list[Map
             bool(subscription.matches(event)),
         )
         if mapped.matches:
-            payload, problems = subscription.payload(event)
-            mapped.payload = None if payload is None else msgspec.to_builtins(payload)
-            mapped.problems = list(problems)
+            try:
+                payload, problems = subscription.payload(event)
+                mapped.payload = None if payload is None else msgspec.to_builtins(payload)
+                mapped.problems = list(problems)
+            except Exception as error:  # noqa: BLE001 - a fault, which delivery parks the event for
+                mapped.problems = [f"the mapping failed: {type(error).__name__}: {error}"]
         found.append(mapped)
     return found
 
