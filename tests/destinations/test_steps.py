@@ -135,3 +135,20 @@ async def test_who_refuses_everybody_is_asked_no_more_but_a_throttled_user_stops
     vendor = Vendor(at0=RateLimited("slow down", scope="user"))
     await run(vendor, entries(*[("x", None)] * 9, most=1), at_once=1)
     assert len(vendor.requests) == 9
+
+
+async def test_what_is_cancelled_in_the_middle_starts_no_later_request() -> None:
+    three = entries(("a", "u"), ("b", "u"), ("c", "u"))
+    begun: list[list[int]] = []
+    scope = anyio.CancelScope()
+
+    async def send(places: list[int]) -> list[Outcome]:
+        begun.append(places)
+        scope.cancel()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    with scope:
+        await run_steps(three, plan(three), send, at_once=8)
+    assert scope.cancelled_caught
+    assert begun == [[0]]
