@@ -15,7 +15,7 @@ from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.answers import Rule, Table, failure_of, outcome_of
 from cdpd.destinations.contract import Batch, BatchLimits, DestinationEnv, Problem
 from cdpd.destinations.exchange import send, shown_request, shown_url
-from cdpd.destinations.outcome import BadEvent, Delivered, Outcome
+from cdpd.destinations.outcome import HELD, BadEvent, Delivered, Outcome
 from cdpd.destinations.steps import Entry, plan, run_steps, user_of
 from cdpd.destinations.webhook_action import SEND
 from cdpd.destinations.webhook_rules import is_address, is_header_value, signatures, why_no_header
@@ -25,6 +25,25 @@ from cdpd.secret import HIDDEN, Secret
 _GZIP_FROM: Final = 2048
 """Smaller bodies are not worth compressing."""
 _ANSWERS: Final = Table({410: Rule("bad_config", "the receiver asks to stop sending")})
+
+
+_ABOUT_EVENTS: Final = frozenset((400, 409, 422))
+"""Answers that may be about one event of several."""
+_MOST_REFUSALS: Final = 24
+"""So many arrays refused in a row: it is not about single events."""
+
+
+class _Refusals:
+    """What became of a batch's requests so far."""
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+        """Refused since something was taken."""
+        self.last: Outcome = HELD
+
+    def told(self, outcome: Outcome) -> None:
+        self.last = outcome
+        self.in_a_row = self.in_a_row + 1 if isinstance(outcome, BadEvent) else 0
 
 
 class Webhook(ActionDestination):
@@ -48,7 +67,8 @@ class Webhook(ActionDestination):
         url: str | None = None
         """Where to: `https://…` (or `http://…`). Not with `actions`, each of which says so itself."""
         mode: Literal["single", "batch"] = "single"
-        """`single`: a request for each event. `batch`: a JSON array of events a request, in order."""
+        """`single`: a request for each event. `batch`: a JSON array of events a request, in order; one that is refused
+        (400, 409, 422) goes again in halves, so that only the event that it is about is parked."""
         method: Literal["POST", "PUT", "PATCH"] = "POST"
         """The request's method."""
         headers: dict[str, Secret] = field(default_factory=dict)
@@ -115,12 +135,25 @@ class Webhook(ActionDestination):
 
     async def _all_at_once(self, batch: Batch) -> list[Outcome]:
         lines = [event.line() for event in batch.events]
-        body = b"[" + b",".join(lines) + b"]"
-        outcome = await self._send(body, lines[0], {"X-Cdpd-Attempt": str(batch.attempt)})
-        if isinstance(outcome, BadEvent) and len(lines) > 1:
-            # Which of them it means is not known: each is kept with its own part of the request.
+        return await self._array(lines, {"X-Cdpd-Attempt": str(batch.attempt)}, _Refusals())
+
+    async def _array(
+        self, lines: Sequence[bytes], own: Mapping[str, str], refusals: _Refusals
+    ) -> list[Outcome]:
+        """An array of events; one that is refused goes again in halves, until the event that it means is alone."""
+        if refusals.in_a_row < _MOST_REFUSALS:
+            refusals.told(await self._send(b"[" + b",".join(lines) + b"]", lines[0], own))
+        outcome = refusals.last
+        if not isinstance(outcome, BadEvent) or len(lines) == 1:
+            return [outcome] * len(lines)
+        if outcome.status not in _ABOUT_EVENTS or refusals.in_a_row >= _MOST_REFUSALS:
+            # It means all of them, or none in particular: each is kept with its own part of the request.
             return [msgspec.structs.replace(outcome, request=self._shown(line)) for line in lines]
-        return [outcome] * len(lines)
+        half = len(lines) // 2
+        first = await self._array(lines[:half], own, refusals)
+        if not all(isinstance(each, Delivered | BadEvent) for each in first):
+            return first + [HELD] * (len(lines) - half)
+        return first + await self._array(lines[half:], own, refusals)
 
     async def _send_event(self, event: Event, attempt: int) -> Outcome:
         line = event.line()

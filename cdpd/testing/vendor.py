@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from aiohttp import web
 from msgspec import Struct
@@ -75,6 +75,9 @@ class Request(Struct):
         """The body's JSON array; an object as the only one."""
         decoded = self.json
         return decoded if isinstance(decoded, list) else [decoded]
+
+
+V = TypeVar("V", bound="Vendor")
 
 
 class Vendor:
@@ -165,9 +168,10 @@ def _message_ids(request: Request) -> list[str]:
 
 
 @asynccontextmanager
-async def running_vendor(path: str = "") -> AsyncIterator[Vendor]:
-    """A vendor that runs inside the `with`; `path` is put after its `url`."""
-    it = Vendor()
+async def running_vendor(path: str = "", kind: type[V] = Vendor) -> AsyncIterator[V]:  # type: ignore[assignment]  # the default fits the bound
+    """A vendor that runs inside the `with`; `path` is put after its `url`. `kind`: one of your own, which may answer by
+    what it is sent."""
+    it = kind()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", it.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)

@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from cdpd.config.decode import decode
 from cdpd.destinations.actions import ActionSetup
 from cdpd.destinations.outcome import BadConfig, BadCredentials, BadEvent, Delivered, TooLarge, TryAgain
 from cdpd.destinations.webhook import Webhook
 from cdpd.event import Event
-from cdpd.testing import running_destination, running_vendor
-from tests.delivery.vendor import Reply, vendor
+from cdpd.testing import Reply, Vendor, running_destination, running_vendor
+from tests.delivery.vendor import vendor
 from tests.destinations.conftest import Make, batch
 
 
@@ -95,7 +96,7 @@ async def test_in_strict_order_nothing_goes_past_what_was_not_taken(make: Make) 
 
 async def test_a_batch_that_is_refused_is_kept_event_by_event(make: Make) -> None:
     async with vendor() as it:
-        it.replies(Reply(400, body=b"no"))
+        it.otherwise = Reply(400, body=b"no")
         hook = make(Webhook, url=it.url, mode="batch")
         outcomes = await hook.deliver(batch({}, {}))
     assert all(isinstance(outcome, BadEvent) for outcome in outcomes)
@@ -236,3 +237,41 @@ async def test_an_action_sends_one_by_one_where_its_batch_size_says_so() -> None
         async with running_destination(Webhook, {"actions": [send]}) as hook:
             await hook.deliver({"userId": "a"}, {"userId": "b"})
     assert [type(request.json) for request in it.requests] == [dict, dict]
+
+
+async def test_of_an_array_that_is_refused_only_the_event_that_it_is_about_is_parked() -> None:
+    class Picky(Vendor):
+        async def answer(self, request: web.Request) -> web.StreamResponse:
+            body = json.loads(await request.read())
+            self.otherwise = Reply(400 if any(event["event"] == "Bad" for event in body) else 200)
+            return await super().answer(request)
+
+    names = ["Good"] * 20
+    names[3] = names[17] = "Bad"
+    async with (
+        running_vendor(kind=Picky) as it,
+        running_destination(Webhook, {"url": it.url, "mode": "batch"}) as hook,
+    ):
+        told = await hook.deliver(*({"event": name, "userId": f"u{n}"} for n, name in enumerate(names)))
+    assert [place for place, outcome in enumerate(told) if outcome.kind == "bad_event"] == [3, 17]
+    assert sorted(it.took) == sorted(f"m{n + 1}" for n in range(20) if n not in (3, 17))
+    assert len(it.took) == len(set(it.took))
+
+
+async def test_a_receiver_that_refuses_everything_is_not_asked_for_each_event() -> None:
+    for status, most in ((400, 24), (404, 1)):
+        async with running_vendor() as it:
+            it.otherwise = Reply(status)
+            async with running_destination(Webhook, {"url": it.url, "mode": "batch"}) as hook:
+                told = await hook.deliver(*({"userId": f"u{n}"} for n in range(300)))
+        assert {outcome.kind for outcome in told} == {"bad_event"}
+        assert len(it.requests) <= most
+
+
+async def test_after_a_half_that_has_to_wait_the_other_half_waits_too() -> None:
+    async with running_vendor() as it:
+        it.replies(400, 503)
+        async with running_destination(Webhook, {"url": it.url, "mode": "batch"}) as hook:
+            told = await hook.deliver(*({"userId": "u"} for _ in range(4)))
+    assert [outcome.kind for outcome in told] == ["retry"] * 4
+    assert len(it.requests) == 2
