@@ -11,6 +11,7 @@ pipeline. `raise Retry("why")` instead makes it wait and run the whole slice aga
 A slice may thus come more than once before it is committed: keep in a plugin only what `cdpd_committed` says.
 `cdpd diff` and `cdpd trace` rehearse: they run stored events through the chain again, in a process of their own. A
 plugin that asks the network, or judges by what is stored already, says so (`Plugin.not_rehearsed`) and is left out.
+Objects (`set` calls) are no events: only plugins that ask for them get any (`Plugin.takes_objects`).
 Hooks hold the event loop while they run: look things up in `cdpd_prepare`. Wrappers, `tryfirst` and `trylast`
 are refused: the order is the configuration's.
 """
@@ -92,6 +93,8 @@ def cdpd_filter(event: Event, source: Source) -> Discard | None:
 @hookspec
 def cdpd_committed(events: Sequence[Event], position: Position) -> None:
     """These events, of all sources, are durably in `events`; `position` is the place right after them.
+
+    Objects (`set`) are among them, whatever `takes_objects` says: they are in `events` too.
 
     A slice may be told in several pieces. What a crash keeps a plugin from hearing is in the stream: follow it from
     a position of your own (`env.streams`, as `dedup` does) where every event counts.

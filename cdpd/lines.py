@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw, Struct
 
-from cdpd.event import TYPES
+from cdpd.event import SET, TYPES
 from cdpd.terminal import paint, printable
 from cdpd.timestamp import parse_time
 
@@ -29,6 +29,8 @@ class _Stored(Struct, rename="camel"):
     user_id: object = None
     anonymous_id: object = None
     group_id: object = None
+    collection: object = None
+    id: object = None
     message_id: object = None
     received_at: object = None
     properties: Raw = Raw(b"null")
@@ -52,7 +54,7 @@ class Line(Struct, frozen=True):
     source: str
     type: str
     name: str
-    """A track's event, a page's or screen's name."""
+    """A track's event, a page's or screen's name, an object's collection."""
     who: str
     message_id: str
     detail: str
@@ -100,6 +102,8 @@ def _line(event: _Stored, at: str, source: str, message_id: str) -> Line:
     name = _text(msgspec.json.decode(event.event)) if kind == "track" else _text(event.name)
     section = event.traits if kind in _SECTIONS else event.properties
     who = _text(event.user_id) or _text(event.anonymous_id) or _text(event.group_id)
+    if kind == SET:
+        name, who = _text(event.collection), _text(event.id)
     detail = "" if bytes(section) in (b"null", b"{}") else bytes(section).decode(errors="replace")
     return Line(at, source, kind, name, who, message_id, detail)
 

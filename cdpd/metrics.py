@@ -96,6 +96,12 @@ NOTED: Final = _counter(
     open=True,
 )
 ACCEPTED: Final = _counter("cdpd_accepted_events_total", "Events that came through the hook chain.", "source")
+RECEIVED_OBJECTS: Final = _counter(
+    "cdpd_received_objects_total", "Objects (`set`) made durable in `received`; they are no events.", "source"
+)
+ACCEPTED_OBJECTS: Final = _counter(
+    "cdpd_accepted_objects_total", "Objects (`set`) made durable in `events`, for warehouses.", "source"
+)
 DISCARDED: Final = _counter(
     "cdpd_discarded_events_total",
     "Events discarded, by whom (a hook plugin, ingest, the pipeline) and why.",

@@ -76,6 +76,10 @@ class Plugin:
     network, or judges by what is stored already. "": it is rehearsed, with an empty `state_dir` and without
     `cdpd_committed`."""
 
+    takes_objects: ClassVar[bool] = False
+    """Whether objects (`set` calls, `event.type == "set"`) are given to its hooks too. They are no events: they have
+    `collection`, `id` and `properties`, and nobody whom they are of. `cdpd_committed` is told of them in any case."""
+
     def __init__(self, config: Any, env: PluginEnv) -> None:
         self.config = config
         self.env = env

@@ -140,6 +140,8 @@ class Deliveries:
 class _Outer(Struct, rename="camel"):
     source: str = ""
     retry_of: int | None = None
+    kind: str | None = None
+    """Of an object (`set`), which is no event."""
 
 
 class _Discarded(Struct):
@@ -150,6 +152,7 @@ class _Discarded(Struct):
 _SOURCE: Final = b',"source":"'
 _EVENT: Final = b',"event":'
 _RETRY: Final = b',"retryOf":'
+_KIND: Final = b',"kind":'
 _HEAD: Final = 64
 """Bytes of a line within which ingest puts the source's name."""
 _decode: Final = msgspec.json.Decoder(_Outer).decode
@@ -157,7 +160,7 @@ _decode_discarded: Final = msgspec.json.Decoder(_Discarded).decode
 
 
 def received_by_source(lines: Iterable[bytes]) -> Counter[str]:
-    """Lines of `received`, without those that repeat an earlier one (`cdpd discarded retry`)."""
+    """Lines of `received`, without objects and those that repeat an earlier one (`cdpd discarded retry`)."""
     found: dict[bytes, int] = {}
     slowly: Counter[str] = Counter()
     for line in lines:
@@ -167,14 +170,14 @@ def received_by_source(lines: Iterable[bytes]) -> Counter[str]:
                 slowly.update(_outer(line))
             continue
         event = line.find(_EVENT, start)
-        if event < 0 or line.find(_RETRY, start, event) < 0:
+        if event < 0 or (line.find(_RETRY, start, event) < 0 and line.find(_KIND, start, event) < 0):
             name = line[start : line.find(b'"', start)]
             found[name] = found.get(name, 0) + 1
     return slowly + Counter({name.decode(errors="replace"): n for name, n in found.items()})
 
 
 def discarded_by_source(lines: Iterable[bytes]) -> Counter[str]:
-    """Lines of `discarded`, without duplicates and without those of a repeated line."""
+    """Lines of `discarded`, without duplicates, objects and those of a repeated line."""
     found: Counter[str] = Counter()
     for line in lines:
         if not line:
@@ -183,7 +186,7 @@ def discarded_by_source(lines: Iterable[bytes]) -> Counter[str]:
             seen = _decode_discarded(line)
         except msgspec.MsgspecError:
             continue
-        if seen.code != "duplicate" and seen.line.retry_of is None:
+        if seen.code != "duplicate" and seen.line.retry_of is None and seen.line.kind is None:
             found[seen.line.source] += 1
     return found
 
@@ -193,4 +196,4 @@ def _outer(line: bytes) -> list[str]:
         seen = _decode(line)
     except msgspec.MsgspecError:
         return []
-    return [seen.source] if seen.retry_of is None else []
+    return [seen.source] if seen.retry_of is None and seen.kind is None else []

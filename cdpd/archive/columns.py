@@ -22,14 +22,19 @@ class Column(Struct, frozen=True):
     doc: str
 
 
-class View(Struct, frozen=True):
-    """A stream as a table."""
+class View(Struct, frozen=True, kw_only=True):
+    """A stream, or some of its lines, as a table."""
 
     name: str
+    stream: str
     doc: str
-    fields: dict[str, str]
+    fields: dict[str, str] = {}
     """Keys of a stored line → the DuckDB type in which they are read; those that no column needs are left out."""
     columns: list[Column]
+    only: str = ""
+    """SQL of what holds for its lines; "": it has all."""
+    source: str = ""
+    """SQL of what its columns are taken from, instead of the stream's files: a query of other views."""
 
 
 def _text(name: str, key: str, doc: str) -> Column:
@@ -65,7 +70,9 @@ def _sent(event: str) -> list[Column]:
 
 EVENTS: Final = View(
     name="events",
+    stream="events",
     doc="The archive: each event as destinations get it, after the hooks.",
+    only="\"type\" IS DISTINCT FROM 'set'",
     fields={
         **dict.fromkeys(
             ("messageId", "type", "event", "name", "category", "userId", "anonymousId", "groupId", "previousId",
@@ -99,6 +106,7 @@ EVENTS: Final = View(
 
 RECEIVED: Final = View(
     name="received",
+    stream="received",
     doc="Everything as it came in, before the hooks; kept for a week, unless configured otherwise.",
     fields={
         **dict.fromkeys(("receivedAt", "source", "messageId", "reject"), "VARCHAR"),
@@ -131,6 +139,7 @@ RECEIVED: Final = View(
 
 DISCARDED: Final = View(
     name="discarded",
+    stream="discarded",
     doc="What was turned away, with the reason; kept for 30 days, unless configured otherwise.",
     fields={
         **dict.fromkeys(("at", "by", "code", "message", "traceback"), "VARCHAR"),
@@ -154,26 +163,88 @@ DISCARDED: Final = View(
     ],
 )  # fmt: skip
 
-VIEWS: Final = {view.name: view for view in (EVENTS, RECEIVED, DISCARDED)}
+SETS: Final = View(
+    name="sets",
+    stream="events",
+    doc="Each `set` of an object as it came, the oldest first.",
+    fields={
+        **dict.fromkeys(("messageId", "type", "projectId", "collection", "id", "receivedAt"), "VARCHAR"),
+        "properties": "JSON",
+    },
+    only="\"type\" = 'set'",
+    columns=[
+        _text("message_id", "messageId", "Made here."),
+        _text("source", "projectId", "The source's name in the configuration."),
+        _text("collection", "collection", "Which collection it is of, e.g. `rooms`."),
+        _text("id", "id", "Unique in its collection."),
+        _json("properties", "properties", "What was set this time."),
+        _time("received_at", "receivedAt", "When it arrived here."),
+    ],
+)
+
+_MERGED: Final = """
+    WITH s AS (SELECT row_number() OVER () AS n, * FROM sets),
+    pairs AS (
+        SELECT source, collection, id, n, unnest(map_entries(properties::MAP(VARCHAR, JSON))) AS pair FROM s
+    ),
+    latest AS (
+        SELECT source, collection, id, pair.key AS k, arg_max_null(pair.value, n) AS v, min(n) AS since
+        FROM pairs GROUP BY ALL
+    ),
+    merged AS (
+        SELECT source, collection, id,
+            to_json(map(list(k ORDER BY since, k), list(v ORDER BY since, k))) AS properties
+        FROM latest GROUP BY ALL
+    )
+    SELECT source, collection, id, coalesce(properties, '{}') AS properties, sets, first_at, received_at
+    FROM (
+        SELECT source, collection, id, count(*) AS sets, arg_min(received_at, n) AS first_at,
+            arg_max(received_at, n) AS received_at
+        FROM s GROUP BY ALL
+    ) LEFT JOIN merged USING (source, collection, id)
+"""
+"""The log's order decides what is newest: DuckDB reads lines in it, and so numbers them."""
+
+OBJECTS: Final = View(
+    name="objects",
+    stream="events",
+    doc="Objects (`POST /v1/set`) as they are now: of each property the value that was set last.",
+    source=_MERGED,
+    columns=[
+        _text("source", "source", "The source's name in the configuration."),
+        _text("collection", "collection", "Which collection it is of, e.g. `rooms`."),
+        _text("id", "id", "Unique in its collection."),
+        _json("properties", "properties", "All that was ever set; one that was set to null is null."),
+        Column("sets", "BIGINT", '"sets"', "How often it was set."),
+        Column("first_received_at", "TIMESTAMP", '"first_at"', "When it was set first."),
+        Column("received_at", "TIMESTAMP", '"received_at"', "When it was set last."),
+    ],
+)
+
+VIEWS: Final = {view.name: view for view in (EVENTS, RECEIVED, DISCARDED, SETS, OBJECTS)}
+"""A view that is made of others comes after them."""
 
 _INTRO: Final = """\
 # The archive as SQL tables
 
 <!-- Generated: python -m cdpd.archive.columns > cdpd/archive/README.md -->
 
-`cdpd query 'SQL'` asks three tables, in [DuckDB's SQL](https://duckdb.org/docs/stable/sql/introduction), with the
+`cdpd query 'SQL'` asks five tables, in [DuckDB's SQL](https://duckdb.org/docs/stable/sql/introduction), with the
 daemon running or not. They are views over the streams' own files: a query sees everything that was on disk when it
 began, and nothing is imported or copied first.
 
     cdpd query 'select event, count(*) from events group by 1 order by 2 desc'
     cdpd query "select properties->>'$.plan' as plan, count(distinct user_id) from events group by 1"
     cdpd query "select code, count(*) from discarded where discarded_at > now()::timestamp - interval 1 day group by 1"
+    cdpd query "select id, properties->>'$.beds' as beds from objects where collection = 'rooms'"
 
 - Times are UTC. A value that is no time is NULL. So is a key that an event does not have.
 - `->>'$.plan'` takes text out of a JSON column, `->'$.address'` JSON.
 - JSON columns may write a number in another way (`1.10` as `1.1`); `cdpd log cat` prints the stored text.
 - Deleted events are not there. Keys of an event's top level that are in no column are not shown; `cdpd log cat` has
   them.
+- Objects (`POST /v1/set`) are no events. They stand in the stream `events`, but in the tables `sets` and `objects`
+  alone.
 - Nothing but these tables can be read, nothing can be written, and nothing is fetched from the network.
 - A query first checks the files that it reads against their checksums, and stops at damage (exit code 1).
 """

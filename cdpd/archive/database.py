@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from cdpd.archive.columns import VIEWS, View
 from cdpd.archive.snapshot import Piece, snapshot
-from cdpd.config.data_folder import stream_folder
+from cdpd.config.data_folder import STREAMS, stream_folder
 from cdpd.log.errors import LogError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Table(Struct, frozen=True):
 
 
 def mentioned(sql: str) -> list[str]:
-    """The streams that a query reads; all three where that is none (`show tables`)."""
+    """The streams that a query reads; all where that is none (`show tables`)."""
     import duckdb
 
     with duckdb.connect(":memory:") as connection:
@@ -60,7 +60,8 @@ def mentioned(sql: str) -> list[str]:
             names = {name.lower() for name in connection.get_table_names(sql)}
         except duckdb.Error:  # what it cannot take apart: several statements, joins by name, mistakes
             names = set(re.findall(r"\w+", sql.lower()))
-    return [name for name in VIEWS if name in names] or list(VIEWS)
+    views = [view for view in VIEWS.values() if view.name in names] or VIEWS.values()
+    return list(dict.fromkeys(view.stream for view in views))
 
 
 class Archive:
@@ -131,7 +132,7 @@ class Archive:
 
 
 @contextmanager
-def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Iterator[Archive]:
+def open_archive(data_dir: Path, streams: Iterable[str] = STREAMS) -> Iterator[Archive]:
     """The archive as it is now, these streams as tables.
 
     Every file is checked first: raises cdpd.log.errors.LogError (Damage, NothingStored).
@@ -139,14 +140,15 @@ def open_archive(data_dir: Path, streams: Iterable[str] = tuple(VIEWS)) -> Itera
     import duckdb
 
     with ExitStack() as stack:
-        if not any(stream_folder(data_dir, name).is_dir() for name in VIEWS):
+        if not any(stream_folder(data_dir, name).is_dir() for name in STREAMS):
             raise NothingStored(f"nothing is stored in {data_dir} yet; is it the right folder (--data-dir)?")
         pieces = {name: stack.enter_context(snapshot(stream_folder(data_dir, name))) for name in streams}
         spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="cdpd-query-"))
         connection = stack.enter_context(duckdb.connect(":memory:", config=_config(spill)))
         connection.execute("SET TimeZone = 'UTC'")
-        for name, parts in pieces.items():
-            connection.execute(_view(VIEWS[name], parts))
+        for view in VIEWS.values():
+            if view.stream in pieces:
+                connection.execute(_view(view, pieces[view.stream]))
         _lock(connection, [piece.name for parts in pieces.values() for piece in parts])
         names = {piece.name: str(piece.path) for parts in pieces.values() for piece in parts}
         thread = stack.enter_context(ThreadPoolExecutor(1))
@@ -180,7 +182,9 @@ def _view(view: View, pieces: Sequence[Piece]) -> str:
     chosen = ", ".join(f'{column.sql} AS "{column.name}"' for column in view.columns)
     fields = ", ".join(f"'{name}': '{kind}'" for name, kind in view.fields.items())
     longest = max((piece.longest for piece in pieces), default=0)
-    if pieces:
+    if view.source:
+        source = f"({view.source})"
+    elif pieces:
         source = (
             f"read_json({_list([piece.name for piece in pieces])}, {_OPTIONS}, columns = {{{fields}}}, "
             f"maximum_object_size = {max(longest + 1, _LEAST_LINE)})"
@@ -188,7 +192,8 @@ def _view(view: View, pieces: Sequence[Piece]) -> str:
     else:
         empty = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in view.fields.items())
         source = f"(SELECT {empty} WHERE false)"
-    return f'CREATE VIEW "{view.name}" AS SELECT {chosen} FROM {source}'
+    only = f" WHERE {view.only}" if view.only else ""
+    return f'CREATE VIEW "{view.name}" AS SELECT {chosen} FROM {source}{only}'
 
 
 def _list(names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ def query(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a row.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
 ) -> None:
-    """Ask the archive in SQL (DuckDB's): the tables events, received and discarded.
+    """Ask the archive in SQL (DuckDB's): the tables events, received, discarded, sets and objects.
 
     Sees everything that is on disk, whether the daemon runs or not. Times are UTC; properties, traits and context
     are JSON: properties->>'$.plan' takes a text out. Nothing can be changed with it.

@@ -17,7 +17,7 @@ from cdpd.cli.located import peek_or_stop
 from cdpd.cli.options import ConfigOption, DataDirOption, examples, new_app
 from cdpd.cli.streams import FromOption, Place, open_stream, parse_place
 from cdpd.config.problem import did_you_mean
-from cdpd.event import TYPES
+from cdpd.event import SET, TYPES
 from cdpd.lines import Line, look_into, pretty
 from cdpd.log.folder import StreamFolder
 from cdpd.terminal import coloured
@@ -39,7 +39,9 @@ def tail(
     ] = None,
     type: Annotated[
         str | None,
-        typer.Option(metavar="CALL", help="Only this call: track, page, identify …", show_default=False),
+        typer.Option(
+            metavar="CALL", help="Only this call: track, page, identify … or set (objects).", show_default=False
+        ),
     ] = None,
     event: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only of this name.", show_default=False)
@@ -53,9 +55,13 @@ def tail(
     data_dir: DataDirOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print each line as stored, which is JSON.")] = False,
 ) -> None:
-    """Watch events as they arrive, until Ctrl-C. Without --from: those that arrive from now on."""
-    if type is not None and type not in TYPES:
-        hint = did_you_mean(type, TYPES) or f"one of {', '.join(TYPES)}"
+    """Watch events as they arrive, until Ctrl-C. Without --from: those that arrive from now on.
+
+    Objects (POST /v1/set) are no events: --type set shows them.
+    """
+    known = (*TYPES, SET)
+    if type is not None and type not in known:
+        hint = did_you_mean(type, known) or f"one of {', '.join(known)}"
         raise CommandError(f"--type {type!r} is no call; {hint}", USAGE)
     folder = open_stream(peek_or_stop(config, data_dir).data_dir, stream)
     place = parse_place("now" if start is None else start, folder, time.time_ns() // 1_000_000)
@@ -63,7 +69,7 @@ def tail(
     def wanted(line: Line) -> bool:
         return (
             (source is None or line.source == source)
-            and (type is None or line.type == type)
+            and (line.type == type if type is not None else line.type != SET or stream != "events")
             and (event is None or line.name == event)
             and (user is None or line.who == user)
         )

@@ -49,6 +49,7 @@ class Dedup(Plugin):
     """Discards events whose source and messageId came before, within a window."""
 
     not_rehearsed = "it judges by what is stored already"
+    takes_objects = True
 
     class Config(Struct, forbid_unknown_fields=True, frozen=True):
         window: str = "24h"

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from cdpd import metrics as names
 from cdpd.clock import Clock
-from cdpd.ingest import health, routes, webhooks
+from cdpd.ingest import health, objects, routes, webhooks
 from cdpd.ingest.answers import Answer, Answers
 from cdpd.ingest.auth import by_header, by_key, query_key
 from cdpd.ingest.body import read_body
@@ -20,6 +20,7 @@ from cdpd.ingest.browser_library import FOR_ALL, KIND, served
 from cdpd.ingest.cors import preflight
 from cdpd.ingest.in_flight import Charge, InFlight
 from cdpd.ingest.metrics_page import MetricsPage
+from cdpd.ingest.objects import Objects
 from cdpd.ingest.pixel import GIF, Pixel
 from cdpd.ingest.refusal import Refused
 from cdpd.ingest.request import Request
@@ -72,6 +73,7 @@ class Endpoints:
         self._log = log
         self._ready = ready
         self._webhooks = Webhooks(tracking, in_flight, clock, functions)
+        self._objects = Objects(tracking, in_flight, clock, metrics)
         self._routes = self._table()
         self._preflight = Route("preflight", ("OPTIONS",), self._allow)
 
@@ -98,6 +100,8 @@ class Endpoints:
         for path in (routes.METRICS, *routes.TOKENS, *routes.SOURCE_CONFIG):
             route = metrics if path == routes.METRICS else token if path in routes.TOKENS else config
             found[path] = found[path + "/"] = route
+        for path in (objects.PATH, objects.PATH + "/"):
+            found[path] = Route(objects.PATH, ("POST",), self._set)
         for path in routes.LIVE:
             found[path] = Route(path, _READ, self._live)
         found[routes.READY] = Route(routes.READY, _READ, self._readiness)
@@ -215,6 +219,10 @@ class Endpoints:
         if found.retry_after is not None:
             extra += b"Retry-After: %d\r\nX-RateLimit-Reset: %d\r\n" % (found.retry_after, found.retry_after)
         return self._answers.plain(request, found.status, msgspec.json.encode(found.document), extra=extra)
+
+    async def _set(self, request: Request, settings: IngestSettings) -> Answer:
+        await self._objects.take(request, settings)
+        return self._answers.success(request)
 
     # -- pixels ------------------------------------------------------------------------------------------
 

@@ -152,11 +152,15 @@ class Tracking:
         else:
             lines = await _build_in_slices(builder, split.events, charge)
         del body, split
+        await self.append(lines, settings)
+        self.stored(source, builder, len(lines))
+
+    async def append(self, lines: Sequence[bytes], settings: IngestSettings) -> None:
+        """Returns once they are durable. Raises Refused."""
         try:
             await self._append(lines, settings.config_id)
         except AppendFailed as error:
             raise unstored() from error
-        self.stored(source, builder, len(lines))
 
     def _builder(
         self,

@@ -52,6 +52,7 @@ class Instance(Struct, eq=False):
     filter: Callable[[Event, Source], Discard | None] | None = None
     committed: Callable[[Sequence[Event], Position], None] | None = None
     routes: Callable[[], Iterable[AbstractRouteDef] | None] | None = None
+    takes_objects: bool = False
     started: bool = False
 
 
@@ -75,7 +76,7 @@ def make_instance(
         plugin = plugin_class(config, own)
     except RAISED as error:
         raise HookError(f"{where} cannot be made: {_reason(error)}") from error
-    instance = Instance(name, kind, options, plugin, own.log)
+    instance = Instance(name, kind, options, plugin, own.log, takes_objects=bool(plugin.takes_objects))
     for spec, call in _hooks(plugin, where).items():
         setattr(instance, spec.removeprefix("cdpd_"), call)
     return instance

@@ -5,7 +5,7 @@ The form of a line is ARCHITECTURE's (“A line of received”); ingest/line.py 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -46,6 +46,8 @@ class _Line(Struct, rename="camel", gc=False):
     sent_at: Raw | UnsetType = UNSET
     reject: str | None = None
     retry_of: int | None = None
+    kind: Literal["set"] | None = None
+    """Of an object; an event has none."""
 
 
 class _Outer(Struct, rename="camel"):
@@ -104,6 +106,9 @@ class Lines:
             source, fields = line.source, line.event
             fields["messageId"] = line.message_id
             fields["projectId"] = self._projects.get(source) or self.project(source)
+            is_object = line.kind is not None
+            if is_object:  # no hook gives it these
+                fields["timestamp"] = fields["receivedAt"] = Raw(_encode(at))
             received = Received(
                 at_ms,
                 Position(base + i, epoch),
@@ -113,6 +118,7 @@ class Lines:
                 line.via,
                 line.retry_of,
                 log_ms,
+                is_object,
             )
             events.append(Event.from_fields(fields, received))
 

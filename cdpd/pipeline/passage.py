@@ -70,27 +70,38 @@ class Passage:
     async def run(self, events: Sequence[Event]) -> list[Event]:
         """The survivors, in order. Raises AskAgain, TooManyFailures."""
         groups: dict[str, list[Event]] = {}
+        objects: dict[str, list[Event]] = {}
         for event in events:
             received = event.received
             assert received is not None
+            if received.is_object:
+                objects.setdefault(received.source, []).append(event)
+                continue
             group = groups.get(received.source)
             if group is None:
                 group = groups[received.source] = []
             group.append(event)
+        await self._run_groups(groups, objects=False)
+        await self._run_groups(objects, objects=True)
+        if not self.ended:
+            return list(events)
+        ended = self.ended
+        return [e for e in events if e.received is not None and e.received.position.offset not in ended]
+
+    async def _run_groups(self, groups: dict[str, list[Event]], objects: bool) -> None:
+        """Events, or objects, by their source."""
         for name, group in groups.items():
             chain = self._chains.of(name)
             if chain is None:
                 for event in group:
                     self._end(event, PIPELINE, SOURCE_REMOVED, f"the source {name!r} is no longer configured")
             else:
-                await self._run_chain(chain, group)
-        if not self.ended:
-            return list(events)
-        ended = self.ended
-        return [e for e in events if e.received is not None and e.received.position.offset not in ended]
+                await self._run_chain(chain, group, objects)
 
-    async def _run_chain(self, chain: Chain, events: list[Event]) -> None:
+    async def _run_chain(self, chain: Chain, events: list[Event], objects: bool) -> None:
         for hook in chain.hooks:
+            if objects and not hook.takes_objects:
+                continue
             if not events:
                 return
             events = await self._run_hook(hook, events, chain)

@@ -26,7 +26,16 @@ from cdpd.log.frame import Cursor
 from cdpd.log.readable import ReadableStream
 from cdpd.log.reader import Reader, Slice
 from cdpd.log.stream import Stream
-from cdpd.metrics import ACCEPTED, DISCARDED, DUPLICATES, HOOK_FAILURES, HOOK_SECONDS, NOTED, Metrics
+from cdpd.metrics import (
+    ACCEPTED,
+    ACCEPTED_OBJECTS,
+    DISCARDED,
+    DUPLICATES,
+    HOOK_FAILURES,
+    HOOK_SECONDS,
+    NOTED,
+    Metrics,
+)
 from cdpd.pipeline.chain import Chains
 from cdpd.pipeline.discarded import Ended, discarded_line
 from cdpd.pipeline.finishing import Finishing
@@ -307,6 +316,9 @@ class Pipeline:
         for event in survivors:
             if event.received is not None:
                 source = event.received.source
+                if event.received.is_object:
+                    add(ACCEPTED_OBJECTS, source)
+                    continue
                 accepted[source] = accepted.get(source, 0) + 1
             for violation in event.violations:
                 add(NOTED, violation.code)

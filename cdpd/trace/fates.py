@@ -244,6 +244,8 @@ def _told(one: Tried) -> Try:
 
 def _rule_words(route: Route, made: Made) -> str:
     """Why an event is not sent, in words."""
+    if route.is_object:
+        return "objects are for warehouses"
     code = route.skip or NOT_CONNECTED
     if code == NOT_CONNECTED:
         return f"it takes events of: {', '.join(made.config.sources or ()) or 'none'}"
