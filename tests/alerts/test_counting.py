@@ -25,6 +25,17 @@ def test_lines_of_received_are_counted_as_ingest_writes_them_and_otherwise() -> 
     assert received_by_source(lines) == {"website": 2, "app": 1}
 
 
+def test_objects_are_no_events() -> None:
+    it = received(1)
+    body = it.pop("event")
+    lines = [
+        line({**it, "kind": "set", "event": body}),
+        line({**it, "kind": "set", "event": body}, spaced=True),
+    ]
+    assert received_by_source(lines) == {}
+    assert discarded_by_source([line(discarded(1, line={**it, "kind": "set"}))]) == {}
+
+
 def test_an_event_that_is_sent_through_again_is_not_another_one() -> None:
     again = received(1)
     body = again.pop("event")

@@ -88,6 +88,15 @@ def test_only_what_is_asked_for_is_shown(tmp_path: Path, option: str, value: str
         assert json.loads(lines(process, 1)[0])["messageId"] == "m2"
 
 
+def test_objects_are_shown_where_they_are_asked_for(tmp_path: Path) -> None:
+    room = event(2, type="set", event=None, userId=None, collection="rooms", id="r1")
+    store(tmp_path, "events", [event(1), room, event(3)])
+    with tail(tmp_path, "--from", "0", "--json") as process:
+        assert [json.loads(line)["messageId"] for line in lines(process, 2)] == ["m1", "m3"]
+    with tail(tmp_path, "--from", "0", "--type", "set") as process:
+        assert lines(process, 1) == ['12:00:01.000  website  set  rooms  r1  {"plan":"pro","seats":2}\n']
+
+
 def test_a_strangers_text_cannot_steer_the_terminal(tmp_path: Path) -> None:
     store(tmp_path, "events", [event(1, event="\x1b]0;title\x07\n")])
     with tail(tmp_path, "--from", "0") as process:

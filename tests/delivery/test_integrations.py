@@ -10,8 +10,10 @@ import pytest
 
 from cdpd import metrics as names
 from cdpd.delivery.integrations import Decision, decide, decide_warehouse, unknown_names
+from cdpd.delivery.route import NOT_CONNECTED, Router
 from cdpd.destinations.contract import Batch
 from cdpd.destinations.outcome import Delivered
+from cdpd.event import SET, TYPES
 from tests.delivery.rig import Rig
 
 
@@ -109,6 +111,28 @@ def test_the_schema_filter_is_overridden_only_by_an_explicit_entry() -> None:
 def test_a_warehouse_obeys_only_warehouses(integrations: Any, sent: bool) -> None:
     text = None if integrations is ... else json.dumps(integrations).encode()
     assert decide_warehouse(text, "w1") is sent
+
+
+@pytest.mark.parametrize("integrations", [None, {"All": True}, {"Webhook": True}, {"Nobody": True}])
+def test_an_object_goes_to_no_event_destination_and_is_not_counted(integrations: Any) -> None:
+    router = Router(
+        name="Webhook",
+        sources=["website"],
+        supports=[*TYPES, SET],
+        opt_in=False,
+        obeys_integrations=True,
+        ordering="user",
+        known=[],
+    )
+    line = {
+        "type": "set",
+        "projectId": "website",
+        "collection": "rooms",
+        "id": "1",
+        "integrations": integrations,
+    }
+    route = router.route(json.dumps(line, separators=(",", ":")).encode())
+    assert (route.skip, route.unknown, route.is_object) == (NOT_CONNECTED, 0, True)
 
 
 def test_names_that_nothing_has_are_counted() -> None:
