@@ -40,7 +40,9 @@ def tail(
     type: Annotated[
         str | None,
         typer.Option(
-            metavar="CALL", help="Only this call: track, page, identify … or set (objects).", show_default=False
+            metavar="CALL",
+            help="Only this call: track, page, identify … or set (objects).",
+            show_default=False,
         ),
     ] = None,
     event: Annotated[

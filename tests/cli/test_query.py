@@ -110,7 +110,10 @@ def test_sql_can_come_from_a_pipe(tmp_path: Path) -> None:
         ("select userId from events", '"user_id"'),
         ("select * from event", "events"),
         ("select 'x'::int from events", "Could not convert"),
-        ("select * from read_csv('/etc/passwd')", "Only the tables events, received, discarded, sets, objects can be read"),
+        (
+            "select * from read_csv('/etc/passwd')",
+            "Only the tables events, received, discarded, sets, objects can be read",
+        ),
         ("", "no SQL was given"),
     ],
 )
