@@ -163,12 +163,13 @@ class SourceFunctions:
         if not result.emitted:
             return
         head = Head(b'"%b"' % format_time(at_ms).encode(), _encode(source), via)
-        lines = [
-            _line(_decode_fields(fields), f"fn-{token}-{i}", head, settings)
-            for i, fields in enumerate(result.emitted)
-        ]
+        emitted = [_decode_fields(fields) for fields in result.emitted]
+        lines = [_line(fields, f"fn-{token}-{i}", head, settings) for i, fields in enumerate(emitted)]
         await self._append(lines, settings.config_id)
-        self._metrics.add(names.RECEIVED, source, n=len(lines))
+        objects = sum(bytes(fields["type"]) == _SET for fields in emitted)
+        for family, n in ((names.RECEIVED, len(lines) - objects), (names.RECEIVED_OBJECTS, objects)):
+            if n:
+                self._metrics.add(family, source, n=n)
 
     # -- those that wait -------------------------------------------------------------------------------------
 
