@@ -30,7 +30,7 @@ def test_an_older_file_is_brought_up_to_date_and_keeps_what_it_holds(tmp_path: P
 def test_a_newer_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "some.db"
     open_database(path, (FIRST, SECOND), OSError, "it begins anew")[0].close()
-    with pytest.raises(OSError, match="newer cdpd.*version 2, this one knows 1.*upgrade"):
+    with pytest.raises(OSError, match=r"newer cdpd.*version 2, this one knows 1.*upgrade"):
         open_database(path, (FIRST,), OSError, "it begins anew")
 
 

@@ -97,8 +97,8 @@ def reference() -> str:
         _section(
             "destinations.NAME",
             DestinationConfig,
-            "Where events go. Every destination has these options, and those that `cdpd plugins show TYPE` tells. What it "
-            "sends, and how to change that (`actions`, `mapping`, `filters`), with examples: "
+            "Where events go. Every destination has these options, and those that `cdpd plugins show TYPE` tells. What "
+            "it sends, and how to change that (`actions`, `mapping`, `filters`), with examples: "
             "`cdpd/destinations/README.md`.",
         ),
         _section("destinations.NAME.batch", BatchLimits, "How much goes in one request."),

@@ -22,7 +22,9 @@ def stored_cursors(path: Path) -> Mapping[str, DeliveryCursor]:
 def stored_replays(path: Path) -> Mapping[str, DeliveryCursor]:
     """Replays that have not ended: id → committed cursor. Raises as `stored_cursors`."""
     return _cursors(
-        path, "jobs", "select id, cursor from jobs where kind = 'replay' and state = 'running' order by number"
+        path,
+        "jobs",
+        "select id, cursor from jobs where kind = 'replay' and state = 'running' order by number",
     )
 
 

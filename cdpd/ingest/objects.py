@@ -132,9 +132,7 @@ def _events(body: _Body) -> list[bytes]:
     except msgspec.DecodeError:
         raise invalid_object(f"objects: a list of 1 to {MOST} objects is expected") from None
     if not 1 <= len(objects) <= MOST:
-        raise invalid_object(
-            f"objects: {len(objects)} of them; 1 to {MOST} are expected (more: see /v0/start)"
-        )
+        raise invalid_object(f"objects: {len(objects)} of them; 1 to {MOST} are expected")
     return [_event(collection, raw, i) for i, raw in enumerate(objects)]
 
 

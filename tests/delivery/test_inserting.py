@@ -53,7 +53,9 @@ async def test_events_get_there_as_the_function_leaves_them(tmp_path: Path) -> N
 async def test_what_the_function_left_alone_keeps_its_text(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "data")
     rig.scripted()
-    line = b'{"messageId":"m","type":"track","event":"a","properties":{"price":1.10,"n":12345678901234567890}}'
+    line = (
+        b'{"messageId":"m","type":"track","event":"a","properties":{"price":1.10,"n":12345678901234567890}}'
+    )
     async with rig.running(d={"type": "scripted", "insert": insert(tmp_path)}):
         await rig.append(line)
         await rig.settle()
