@@ -161,7 +161,7 @@ def test_alerts_that_fire_are_named_and_what_is_not_told_yet() -> None:
     alerts: dict[str, Any] = {"watched": 4, "firing": [], "unsent": [], "problem": None}
     assert not any("ALERTS" in line for line in lines())
     assert lines(alerts=alerts)[-1] == "ALERTS  none fires"
-    since = format_time(round(time.time() * 1000) - 600_000)
+    since = format_time(round(time.time() * 1000) - 610_000)
     crm = {"alert": "late", "about": "crm", "when": "lag > 15m", "since": since, "now": "16 min behind"}
     disk = {"alert": "disk", "about": None, "when": "disk_full", "since": since, "now": None}
     unsent = {"channel": "to ops", "messages": 1, "problem": "no answer in time (ETIMEDOUT)"}
