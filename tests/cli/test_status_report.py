@@ -176,7 +176,7 @@ def test_alerts_that_fire_are_named_and_what_is_not_told_yet() -> None:
 
 
 def test_a_pause_by_hand_is_told_with_since_when_and_why() -> None:
-    since = format_time(round((time.time() - 7200) * 1000))
+    since = format_time(round((time.time() - 7205) * 1000))
     paused = {"since": since, "reason": "their maintenance"}
     out = lines(destinations={"crm": destination(state="paused by hand", paused=paused, lag_events=3)})
     assert out[-2].split() == ["crm", "paused", "by", "hand", "1,234", "0", "3", "events"]
