@@ -43,7 +43,6 @@ _COMES_AGAIN: Final = frozenset(
 )
 _LONGEST_PREVIEW: Final = 5.0
 """Seconds after which an action that waits for something is given up where its requests are shown."""
-_THROUGH: Final = frozenset(("delivered", "skipped"))
 _GRAVEST: Final = (
     "bad_credentials",
     "bad_config",
@@ -198,10 +197,10 @@ class ActionDestination(Destination):
             return {"": Skipped(NO_MATCH)}
         told: dict[str, Outcome] = {}
         user = user_of(event, self.config.ordering)
-        sent = self._memory.sent(event)
+        before = self._memory.told(event)
         for subscription in matching:
-            if subscription.name in sent:
-                told[subscription.name] = Delivered()
+            if subscription.name in before:
+                told[subscription.name] = before[subscription.name]
                 continue
             try:
                 payload, errors = subscription.payload(decoded)
@@ -269,8 +268,7 @@ class ActionDestination(Destination):
         """What became of an event, of all its mappings; where it comes again, those that are through do not."""
         gravest = min(told.values(), key=lambda outcome: _GRAVEST.index(outcome.kind))
         if gravest.kind in _COMES_AGAIN and len(told) > 1:
-            through = [name for name, outcome in told.items() if outcome.kind in _THROUGH]
-            self._memory.keep(event, through)
+            self._memory.keep(event, told)
         else:
             self._memory.forget(event)
         return gravest

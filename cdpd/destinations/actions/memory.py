@@ -1,34 +1,49 @@
-"""Which mappings of an event are through already, where the event comes again because of the others."""
+"""What became of some of an event's mappings, where the event comes again because of the others."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
+from cdpd.destinations.outcome import BadEvent, Outcome
 from cdpd.event import Event
 
 _MOST: Final = 10_000
+_LONGEST: Final = 2_000
+"""Characters of a refused request and its answer that are kept."""
+_OVER: Final = frozenset(("delivered", "skipped", "bad_event"))
 
 
 class Memory:
     """In memory only: after a restart an event that was sent in part is sent whole."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], dict[str, Outcome]] = OrderedDict()
 
-    def sent(self, event: Event) -> Collection[str]:
-        """Names of the mappings that are through."""
-        return self._sent.get(_key(event), ()) if self._sent else ()
+    def told(self, event: Event) -> Mapping[str, Outcome]:
+        """Name → outcome of the mappings that are over."""
+        return self._told.get(_key(event), {}) if self._told else {}
 
-    def keep(self, event: Event, names: Collection[str]) -> None:
-        self._sent[_key(event)] = frozenset(names)
-        if len(self._sent) > _MOST:
-            self._sent.popitem(last=False)
+    def keep(self, event: Event, told: Mapping[str, Outcome]) -> None:
+        """Remember those that are over: they are not sent again with the others."""
+        self._told[_key(event)] = {name: _short(one) for name, one in told.items() if one.kind in _OVER}
+        if len(self._told) > _MOST:
+            self._told.popitem(last=False)
 
     def forget(self, event: Event) -> None:
-        if self._sent:
-            self._sent.pop(_key(event), None)
+        if self._told:
+            self._told.pop(_key(event), None)
+
+
+def _short(outcome: Outcome) -> Outcome:
+    if not isinstance(outcome, BadEvent):
+        return outcome
+    return msgspec.structs.replace(
+        outcome, request=outcome.request[:_LONGEST], answer=outcome.answer[:_LONGEST]
+    )
 
 
 def _key(event: Event) -> tuple[str, str]:

@@ -152,6 +152,19 @@ async def test_two_mappings_are_two_requests_and_what_is_through_is_not_sent_aga
         assert [request.path for request in vendor.requests][3:] == ["/plays", "/eu"]
 
 
+async def test_a_mapping_that_was_refused_is_not_tried_again_with_another_that_waits() -> None:
+    also = {"action": "play", "name": "Also"}
+    again = {"action": "tune", "when": 'event = "Song Played"', "mapping": {"name": "x"}}
+    async with radio(actions=[also, again]) as (it, vendor):
+        event = make_event(song())
+        vendor.replies(422, 503, 200)
+        assert kinds(await it.deliver(event)) == ["retry"]
+        (refused,) = await it.deliver(event, attempt=2)
+    assert isinstance(refused, BadEvent)
+    assert refused.status == 422
+    assert [request.path for request in vendor.requests] == ["/plays", "/eu", "/eu"]
+
+
 async def test_an_action_in_the_configuration_replaces_its_presets_and_lays_its_mapping_over() -> None:
     setup = {
         "action": "play",
