@@ -33,7 +33,7 @@ from cdpd.cli.parked_choice import (
     chosen,
 )
 from cdpd.cli.parked_event import event_json, event_text
-from cdpd.cli.parked_retry import RateOption, retry_parked
+from cdpd.cli.parked_retry import RateOption, retry_parked, tell_missing
 from cdpd.config.data_folder import state_db
 from cdpd.delivery.errors import StateError
 from cdpd.delivery.parked import ParkedFilter, ParkedGroup, groups, line, pages, reading
@@ -199,6 +199,7 @@ def drop(
     check_meant(which, everything)
     with asking(config, data_dir) as daemon:
         answer = daemon.call("POST /parked/drop", _Drop(which, everything, dry_run), _LONG)
+    tell_missing(which, answer["events"])
     if json:
         print_json(answer)
         return

@@ -49,6 +49,8 @@ def retry_parked(
     """Begin it, watch it and tell. Raises CommandError where some were refused again, NotRunning, ControlRefused."""
     answer = daemon.call("POST /parked/retry", _Retry(which, everything, dry_run, rate), 10.0)
     held: dict[str, int] = answer["held"]
+    found = answer["events"].values() if dry_run else (job["total"] for job in answer["jobs"])
+    tell_missing(which, sum(found) + sum(held.values()))
     if dry_run:
         _tell_dry(answer["events"], held, json)
         return
@@ -65,6 +67,14 @@ def retry_parked(
     else:
         _tell(jobs, held)
     _judge(jobs)
+
+
+def tell_missing(which: ParkedFilter, found: int) -> None:
+    """Say that not all ids that were named are there."""
+    missing = len(set(which.ids or ())) - found
+    if missing > 0:
+        what = "one of these ids is" if missing == 1 else f"{missing} of these ids are"
+        print(f"{what} not parked, or not like this: sent, dropped, or never there", file=sys.stderr)
 
 
 def _tell_dry(events: dict[str, int], held: dict[str, int], json: bool) -> None:

@@ -87,6 +87,12 @@ async def test_the_life_of_parked_events(tmp_path: Path, roles: str) -> None:
         assert await cdpd(daemon, "parked", "retry", "--event", "Paid", "--dry-run") == (
             0, "crm: 2 parked events would be sent again\n", "",
         )  # fmt: skip
+        for verb, done in (("retry", "sent again"), ("drop", "dropped")):
+            assert await cdpd(daemon, "parked", verb, "2", "77", "--dry-run") == (
+                0,
+                f"crm: 1 parked event would be {done}\n",
+                "one of these ids is not parked, or not like this: sent, dropped, or never there\n",
+            )
         crm.replies(200)
         code, said, wrong = await cdpd(daemon, "parked", "retry", "--event", "Paid")
         assert (code, said) == (1, "crm: 1 delivered, 1 refused again\n")
