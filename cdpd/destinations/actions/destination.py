@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 import anyio
+import anyio.lowlevel
 import msgspec
 from msgspec import Raw, Struct
 
@@ -41,6 +42,8 @@ INVALID: Final = "PAYLOAD_VALIDATION_FAILED"
 _COMES_AGAIN: Final = frozenset(
     ("bad_credentials", "bad_config", "rate_limited", "retry", "too_large", "resend")
 )
+_TURN: Final = 16
+"""Events that are mapped before the loop gets its turn: about a millisecond."""
 _LONGEST_PREVIEW: Final = 5.0
 """Seconds after which an action that waits for something is given up where its requests are shown."""
 _GRAVEST: Final = (
@@ -127,6 +130,8 @@ class ActionDestination(Destination):
             else:
                 told.append({"": event})
             refused = refused or (strict and any(of.kind == "bad_event" for of in told[-1].values()))
+            if place % _TURN == _TURN - 1:
+                await anyio.lowlevel.checkpoint()
         if calls:
             entries = [call.entry for call in calls]
             outcomes = await run_steps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote_plus
@@ -15,9 +16,22 @@ _WHOLE: Final = 1e21
 """From here on JavaScript writes a whole number with an exponent."""
 
 
+_FRACTIONS: Final = (b".0,", b".0}", b".0]")
+_EXPONENT: Final = re.compile(rb"e(?:1[6-9]|20)[,}\]]")
+
+
+def _may_differ(text: bytes) -> bool:
+    """Whether JSON text may hold a whole number with a fraction or an exponent; a string like that does no harm."""
+    return any(end in text for end in _FRACTIONS) or _EXPONENT.search(text) is not None
+
+
 def to_json(value: Any) -> bytes:
     """Compact JSON: `10.0` is written `10`, non-ASCII stays; Structs lose what is UNSET."""
-    return msgspec.json.encode(_plain(value))
+    if type(value) is float:
+        return msgspec.json.encode(_plain(value))
+    text = msgspec.json.encode(value)
+    # Few bodies have a number that is to be written otherwise: only these are gone through in Python.
+    return msgspec.json.encode(_plain(value)) if _may_differ(text) else text
 
 
 def _plain(value: Any) -> Any:
