@@ -54,7 +54,9 @@ async def passed_on(
     try:
         return await process.ask(call, seconds)
     except NotRunning as error:
-        raise Busy(f'the process "{process.name}" does not answer at the moment ({process.state}): try again') from error
+        raise Busy(
+            f'the process "{process.name}" does not answer at the moment ({process.state}): try again'
+        ) from error
     except ControlRefused as refused:
         if refused.code == "config_invalid":
             raise ConfigError(refused.problems) from refused
