@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from cdpd.delivery.paused import paused_by_hand
 from cdpd.destinations.contract import Batch
 from cdpd.destinations.outcome import Delivered, Outcome
 from tests.delivery.rig import Rig
@@ -47,9 +48,10 @@ async def test_batches_in_flight_end_first_and_are_not_sent_again(tmp_path: Path
         assert running is rig
         await rig.append_many(2)
         await rig.until(lambda: rig.sent)
-        tasks.create_task(rig.delivery.by_hand.pause(["d"]))
-        await asyncio.sleep(0.02)
+        pausing = tasks.create_task(rig.delivery.by_hand.pause(["d"]))
+        await rig.until(lambda: paused_by_hand(rig.state))
         assert rig.status()["in_flight"]
+        assert not pausing.done()
         go.set()
         await rig.until(lambda: rig.status()["state"] == "paused by hand")
         assert rig.low() == 2
