@@ -48,6 +48,23 @@ def locked(data_dir: Path, patience: float = PATIENCE) -> Iterator[int]:
         os.close(descriptor)
 
 
+def holder(data_dir: Path) -> int | None:
+    """The pid of the daemon that holds it; 0 where that is not known, None where nobody does, or it cannot be seen."""
+    try:
+        descriptor = os.open(data_dir / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # A shared lock, for the moment: a daemon that starts just now waits as it does for the end of another.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _holder(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def _taken(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,6 +20,7 @@ from cdpd.called import program
 from cdpd.config.address import Listen
 from cdpd.config.load import LoadedConfig, load
 from cdpd.config.problem import ConfigError
+from cdpd.control.contract import CannotDo
 from cdpd.notify import Notifier
 from cdpd.observation import Observation
 from cdpd.process import calm_garbage_collector
@@ -86,7 +87,7 @@ class Foreground(ABC):
         except ConfigError as error:
             problems = [problem.for_log for problem in error.problems]
             self._log.error("not reloaded: the configuration is wrong", problems=problems)
-        except OSError as error:
+        except (OSError, CannotDo) as error:
             self._log.error("not reloaded", problem=str(error))
 
     async def until_stopped(self, loaded: LoadedConfig, bound: Sequence[Listen], status: str) -> None:

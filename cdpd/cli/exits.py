@@ -13,7 +13,7 @@ MEANINGS: Final = {
     OK: "it worked",
     FAILED: "it failed, or found something wrong",
     USAGE: "the command line or the configuration is wrong",
-    NOT_RUNNING: "no daemon is running, or it does not answer",
+    NOT_RUNNING: "no daemon is running, or it cannot answer at the moment",
     130: "stopped by Ctrl-C",
 }
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cdpd.cli.exits import NOT_RUNNING, USAGE, CommandError
+from cdpd.cli.exits import FAILED, NOT_RUNNING, USAGE, CommandError
 from cdpd.config.address import nearest
 from cdpd.config.data_folder import SOCKET
 from cdpd.config.peek import Peek, peek
 from cdpd.config.problem import ConfigError, Problem
 from cdpd.control.client import ControlClient, ControlRefused, NoAnswer, NotRunning
+from cdpd.data_lock import holder
 
 
 def peek_or_stop(config: Path | None, data_dir: Path | None) -> Peek:
@@ -38,17 +39,24 @@ def daemon_url(found: Peek) -> str:
 @contextmanager
 def asking(config: Path | None, data_dir: Path | None) -> Iterator[ControlClient]:
     """A client of the daemon on that data folder; that it is not there, or refuses, becomes a CommandError."""
+    found = peek_or_stop(config, data_dir)
     try:
-        yield ControlClient(peek_or_stop(config, data_dir).data_dir / SOCKET)
+        yield ControlClient(found.data_dir / SOCKET)
     except NoAnswer as error:
         raise CommandError(str(error), NOT_RUNNING) from None
     except NotRunning as error:
+        pid = holder(found.data_dir)
+        if pid is not None:
+            who = f"a daemon (pid {pid})" if pid else "a daemon"
+            text = f"{who} is starting or stopping on {found.data_dir}, and does not answer at the moment: try again"
+            raise CommandError(text, NOT_RUNNING) from None
         way_out = "start one with `cdpd run`, or name its folder with --data-dir"
         raise CommandError(f"{error}; {way_out}", NOT_RUNNING) from None
     except ControlRefused as error:
         if error.problems:
             raise CommandError(f"{error}:\n{problem_lines(error.problems)}", USAGE) from None
-        raise CommandError(str(error)) from None
+        # `busy`: a process of the daemon is just being started again, the log cannot be written …
+        raise CommandError(str(error), NOT_RUNNING if error.code == "busy" else FAILED) from None
 
 
 def config_error(problems: Sequence[Problem]) -> CommandError:

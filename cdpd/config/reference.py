@@ -51,7 +51,8 @@ explain its keys and mark mistakes. A table that is spread over several files is
 destinations are letters, digits, `_`, `-` and `.`.
 
 **Exit codes** of every command: 0 it worked, 1 it failed or found something wrong, 2 the command line or the
-configuration is wrong, 3 no daemon is running or it does not answer, 130 stopped by Ctrl-C.
+configuration is wrong, 3 no daemon is running or it cannot answer at the moment, 130 stopped by
+Ctrl-C.
 """
 _PLUGINS: Final = """\
 ## [hooks.NAME]

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 import structlog
 
-from cdpd.changes import changed, restart_needed
+from cdpd.changes import changed, details, restart_needed
 from cdpd.clock import Clock
 from cdpd.config.load import LoadedConfig
 from cdpd.config.roles import Role
@@ -211,6 +211,7 @@ class Running:
             raise
         return {
             "changed": changed(self.loaded, loaded),
+            "details": msgspec.to_builtins(details(self.loaded, loaded)),
             "needs_restart": restart,
             "warnings": [str(problem) for problem in loaded.warnings],
         }

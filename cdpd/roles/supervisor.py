@@ -16,6 +16,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
+from cdpd.changes import changed, details
 from cdpd.clock import Clock
 from cdpd.config.address import listens, parse_mode
 from cdpd.config.data_folder import SOCKET
@@ -284,11 +285,15 @@ class Supervisor(Foreground):
                 for process in prepared:
                     await _asked_if_there(process, UNDO)
             raise
+        different = {
+            "changed": changed(self._loaded, loaded),
+            "details": msgspec.to_builtins(details(self._loaded, loaded)),
+        }
         self._loaded = msgspec.structs.replace(loaded, data_dir=self._loaded.data_dir)
         self._threshold.level = loaded.config.logging.level
         for process in prepared:
             await _asked_if_there(process, APPLY)
-        return _together(answers)
+        return different | _together(answers)
 
 
 async def _asked(process: RoleProcess, name: str, number: int) -> dict[str, Any]:
@@ -300,7 +305,7 @@ async def _asked(process: RoleProcess, name: str, number: int) -> dict[str, Any]
     try:
         return await passed_on(process, call, _LONG)
     except Busy as error:
-        raise ConfigError([Problem(str(error), suggestion="nothing was changed: try again")]) from error
+        raise Busy(f"{error}; nothing was changed") from error
 
 
 async def _asked_if_there(process: RoleProcess, name: str) -> None:
@@ -312,8 +317,8 @@ async def _asked_if_there(process: RoleProcess, name: str) -> None:
 
 
 def _together(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Answers of PREPARE as that of one reload: lists, joined, each entry once."""
+    """What processes answered to PREPARE: lists, joined, each entry once."""
     return {
         key: list(dict.fromkeys(entry for answer in answers for entry in answer[key]))
-        for key in ("changed", "needs_restart", "warnings")
+        for key in ("needs_restart", "warnings")
     }

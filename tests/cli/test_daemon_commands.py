@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from cdpd.config.problem import ConfigError, Problem
+from cdpd.control.contract import Busy
+from cdpd.data_lock import locked
 
 from .conftest import Cdpd, control_server
 
@@ -13,6 +16,12 @@ from .conftest import Cdpd, control_server
 class FakeDaemon:
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self.reloaded: dict[str, Any] = {
+            "changed": [],
+            "details": {"named": {}, "keys": {}},
+            "needs_restart": [],
+            "warnings": [],
+        }
 
     async def status(self) -> dict[str, Any]:
         return {
@@ -32,7 +41,7 @@ class FakeDaemon:
     async def reload(self) -> dict[str, Any]:
         if self.failure:
             raise self.failure
-        return {"changed": ["sources"], "needs_restart": [], "warnings": []}
+        return self.reloaded
 
 
 def test_status_shows_every_part_and_counters_when_asked(cdpd: Cdpd, tmp_path: Path) -> None:
@@ -61,12 +70,54 @@ def test_status_shows_every_part_and_counters_when_asked(cdpd: Cdpd, tmp_path: P
     assert machine.json["counters"]["cdpd_requests_total"] == {"/v1/batch,200": 1234.0}
 
 
-def test_reload_tells_what_changed(cdpd: Cdpd, tmp_path: Path) -> None:
-    with control_server(tmp_path, FakeDaemon()):
+def test_reload_names_what_came_went_and_changed_and_what_needs_a_restart(cdpd: Cdpd, tmp_path: Path) -> None:
+    daemon = FakeDaemon()
+    daemon.reloaded = {
+        "changed": ["http", "sources", "destinations", "the certificate"],
+        "details": {
+            "named": {
+                "sources": {
+                    "added": ["app", "shop"],
+                    "removed": [],
+                    "renamed": {},
+                    "changed": {"website": ["write_keys", "labels"]},
+                },
+                "destinations": {
+                    "added": [],
+                    "removed": ["old"],
+                    "renamed": {"mail": "post"},
+                    "changed": {"mail": ["url"]},
+                },
+            },
+            "keys": {"http": ["public_url"]},
+        },
+        "needs_restart": ["metrics.listen"],
+        "warnings": ["cdpd.toml:1:1: odd"],
+    }
+    with control_server(tmp_path, daemon):
         ran = cdpd("reload", "--data-dir", tmp_path)
-        assert (ran.code, ran.lines[0]) == (0, "reloaded")
-        assert any(line.split() == ["changed", "sources"] for line in ran.lines)
-        assert cdpd("reload", "--json", "--data-dir", tmp_path).json["changed"] == ["sources"]
+        machine = cdpd("reload", "--json", "--data-dir", tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines == [
+        "reloaded",
+        "  http             changed: public_url",
+        "  sources          added: app, shop",
+        "                   changed: website (write_keys, labels)",
+        "  destinations     removed: old (its place and its parked events are kept: cdpd destinations ls)",
+        "                   renamed: mail (was post)",
+        "                   changed: mail (url)",
+        "  the certificate  changed",
+        "  restart          metrics.listen: the new value counts from the next start on",
+        "warning: cdpd.toml:1:1: odd",
+    ]
+    assert machine.json == daemon.reloaded
+
+
+def test_reload_says_that_nothing_is_different(cdpd: Cdpd, tmp_path: Path) -> None:
+    with control_server(tmp_path, FakeDaemon()):
+        assert cdpd("reload", "--data-dir", tmp_path).lines == [
+            "reloaded: nothing in the configuration is different"
+        ]
 
 
 def test_reload_of_a_wrong_configuration_names_the_mistakes(cdpd: Cdpd, tmp_path: Path) -> None:
@@ -98,3 +149,23 @@ def test_run_refuses_an_address_that_is_none(cdpd: Cdpd) -> None:
     assert ran.code == 2
     assert ran.err.startswith("cdpd: --listen: '8080' is no address to listen on: write HOST:PORT")
     assert list(Path().iterdir()) == []
+
+
+def test_a_daemon_that_cannot_answer_at_the_moment_is_exit_code_3(cdpd: Cdpd, tmp_path: Path) -> None:
+    daemon = FakeDaemon()
+    daemon.failure = Busy('the process "deliver" does not answer at the moment (starting): try again')
+    with control_server(tmp_path, daemon):
+        ran = cdpd("reload", "--data-dir", tmp_path)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err == 'cdpd: the process "deliver" does not answer at the moment (starting): try again\n'
+
+
+def test_a_daemon_that_is_just_starting_is_not_taken_for_none(cdpd: Cdpd, tmp_path: Path) -> None:
+    with locked(tmp_path):
+        ran = cdpd("status", "--data-dir", tmp_path)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err == (
+        f"cdpd: a daemon (pid {os.getpid()}) is starting or stopping on {tmp_path}, and does not answer at the "
+        "moment: try again\n"
+    )
+    assert "no daemon is running" in cdpd("status", "--data-dir", tmp_path).err
