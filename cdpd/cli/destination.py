@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from cdpd import discovery
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from cdpd.testing.cases import Cases, Result
 
 app = new_app(
-    "Try a destination: with cases from a file, or with an event.",
+    "Try a destination: its connection, an event, or cases from a file.",
     no_args_is_help=True,
-    epilog=examples("cdpd destination test mixpanel --event event.json"),
+    epilog=examples("cdpd destination check", "cdpd destination test mixpanel --event event.json"),
 )
 
 
@@ -107,6 +108,44 @@ def try_out(
     else:
         print(shown(told))
     if told.outcome not in ("", "delivered", "skipped"):
+        raise typer.Exit(FAILED)
+
+
+@app.command(
+    epilog=examples(
+        "cdpd destination check",
+        "cdpd destination check mixpanel crm --json | jq '.destinations[] | select(.state != \"ok\")'",
+        more="Asks each destination whether its settings are right and it can be reached, in ways that send no event; "
+        "with a daemon running or not. The text after `ok` tells what is left to an event: `cdpd destination test`. "
+        "`unknown`: it cannot be tested. Secrets are masked. Exits 1 where one fails.",
+    ),
+)
+def check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="As in [destinations.NAME]; default: all.", show_default=False
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Test the connections of destinations, without sending an event."""
+    import asyncio
+
+    from cdpd.cli.destination_check import checked, shown
+
+    found = asyncio.run(checked(names or (), config, data_dir))
+    if json:
+        rows = [
+            {"name": each.name, "type": each.type, "enabled": each.enabled, **msgspec.to_builtins(each.found)}
+            for each in found
+        ]
+        print_json({"destinations": rows})
+    else:
+        print(shown(found))
+    if any(each.found.state == "failed" for each in found):
         raise typer.Exit(FAILED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,6 +16,7 @@ from cdpd.config.problem import ConfigError, did_you_mean
 from cdpd.terminal import coloured, paint, printable
 
 if TYPE_CHECKING:
+    from cdpd.config.load import LoadedConfig
     from cdpd.delivery.tester import Tried
 
 
@@ -24,27 +26,36 @@ async def tried(name: str, config: Path | None, data_dir: Path | None, event: by
 
     from cdpd import discovery
     from cdpd.clock import SystemClock
-    from cdpd.config.load import load
     from cdpd.delivery.making import DestinationError, Maker
     from cdpd.delivery.tester import NotAnEvent, try_event
+
+    loaded, options = options_of([name], config, data_dir)
+    clock = SystemClock()
+    maker = Maker(discovery, loaded.data_dir, clock, structlog.get_logger())
+    try:
+        return await try_event(name, maker.read(name, options[name]), maker, event, clock, live=live)
+    except (DestinationError, NotAnEvent) as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+def options_of(
+    names: Sequence[str], config: Path | None, data_dir: Path | None
+) -> tuple[LoadedConfig, dict[str, dict[str, Any]]]:
+    """The configuration, and these sections of destinations; all where none is named. Raises CommandError."""
+    from cdpd.config.load import load
 
     try:
         loaded = load(config, data_dir=data_dir)
     except ConfigError as error:
         raise config_error(error.problems) from None
-    options = loaded.config.destinations.get(name)
-    if options is None:
-        known = loaded.config.destinations
-        hint = did_you_mean(name, known) or (
-            f"it has: {', '.join(sorted(known))}" if known else "it has none"
-        )
-        raise CommandError(f"there is no [destinations.{name}] in the configuration; {hint}", USAGE)
-    clock = SystemClock()
-    maker = Maker(discovery, loaded.data_dir, clock, structlog.get_logger())
-    try:
-        return await try_event(name, maker.read(name, options), maker, event, clock, live=live)
-    except (DestinationError, NotAnEvent) as error:
-        raise CommandError(str(error), USAGE) from None
+    known = loaded.config.destinations
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or (
+                f"it has: {', '.join(sorted(known))}" if known else "it has none"
+            )
+            raise CommandError(f"there is no [destinations.{name}] in the configuration; {hint}", USAGE)
+    return loaded, {name: known[name] for name in dict.fromkeys(names or known)}
 
 
 def read_event(file: str) -> bytes:

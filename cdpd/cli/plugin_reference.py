@@ -23,6 +23,13 @@ def explained(shown: Iterable[Option], indent: str = "") -> list[str]:
     return lines
 
 
+def connection(check: bool | None, name: str) -> str:
+    """Whether its connection can be tested."""
+    if check:
+        return f"`cdpd destination check {name}` tests its connection, without an event."
+    return f"Its connection cannot be tested without an event: `cdpd destination test {name} --event FILE --live`."
+
+
 def actions_explained(doc: ActionsDoc) -> list[str]:
     """Actions and presets as text."""
     lines = ["", "Runs by itself, where [[destinations.NAME.actions]] does not name the action (presets):"]

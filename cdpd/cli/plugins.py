@@ -12,7 +12,13 @@ from cdpd import discovery
 from cdpd.cli.exits import FAILED, CommandError
 from cdpd.cli.options import JsonOption, examples, new_app
 from cdpd.cli.output import columns, print_json
-from cdpd.cli.plugin_reference import actions_explained, explained, markdown_actions, markdown_options
+from cdpd.cli.plugin_reference import (
+    actions_explained,
+    connection,
+    explained,
+    markdown_actions,
+    markdown_options,
+)
 from cdpd.config.describe import Option, first_line, options
 from cdpd.config.problem import did_you_mean
 from cdpd.destinations.actions.describe import ActionsDoc, actions_doc
@@ -42,6 +48,8 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
     options: list[Option] = []
     actions: ActionsDoc | None = None
     """Of a destination made of actions."""
+    check: bool | None = None
+    """Of a destination: whether `cdpd destination check` can test its connection."""
     error: str = ""
 
 
@@ -96,8 +104,11 @@ def _looked_into(kind: str, found: discovery.Found) -> Plugin:
     except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything; that is what is shown
         reason = f"{type(error).__name__}: {error}"
         return Plugin(found.name, kind, found.distribution, found.version, error=reason)
-    actions = actions_doc(loaded) if kind == "destination" and issubclass(loaded, ActionDestination) else None
-    return Plugin(found.name, kind, found.distribution, found.version, _doc(loaded), own, actions)
+    if kind != "destination":
+        return Plugin(found.name, kind, found.distribution, found.version, _doc(loaded), own)
+    actions = actions_doc(loaded) if issubclass(loaded, ActionDestination) else None
+    check = loaded.can_check()
+    return Plugin(found.name, kind, found.distribution, found.version, _doc(loaded), own, actions, check)
 
 
 def _doc(loaded: Any) -> str:
@@ -139,6 +150,7 @@ def _shown(plugin: Plugin) -> str:
     if common:
         lines += ["", "Options of every destination:"]
         lines += explained(option for option in plugin.options if option.name in common)
+        lines += ["", connection(plugin.check, plugin.name)]
     if plugin.actions is not None:
         lines += actions_explained(plugin.actions)
     return "\n".join(lines)
@@ -157,6 +169,8 @@ def _markdown(plugin: Plugin) -> str:
         return "\n".join([*lines, "", f"It cannot be loaded: {plugin.error}"])
     lines += ["", "## Options", "", "| option | type | | |", "| --- | --- | --- | --- |"]
     lines += markdown_options(plugin.options)
+    if plugin.check is not None:
+        lines += ["", connection(plugin.check, plugin.name)]
     if plugin.actions is not None:
         lines += markdown_actions(plugin.actions)
     return "\n".join(lines)

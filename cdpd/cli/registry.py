@@ -48,7 +48,7 @@ GROUPS: Final[dict[str, dict[str, Entry]]] = {
         "backup": Entry("backup", "Copy the data folder, while the daemon runs"),
     },
     "Extend it": {
-        "destination": Entry("destination", "Try a destination: cases from a file, or an event"),
+        "destination": Entry("destination", "Try a destination: its connection, an event, cases"),
         "function": Entry("function", "Try a function of yours on events: test; see what failed: logs"),
         "new": Entry("new", "Write a package with a hook or a destination of your own"),
         "plugins": Entry("plugins", "List hooks, destinations and commands, and their options"),

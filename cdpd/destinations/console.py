@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TextIO
 
 import anyio.to_thread
 
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Batch, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.outcome import Delivered, Outcome
 from cdpd.event import Event
@@ -39,6 +40,9 @@ class Console(Destination):
         # A terminal that is stopped (Ctrl-S) blocks whoever writes to it: never the loop.
         await anyio.to_thread.run_sync(self._write, text, abandon_on_cancel=True)
         return [_DONE] * len(batch.events)
+
+    async def check(self) -> Checked:
+        return Checked("ok", "there is nothing to connect to")
 
     def preview(self, event: Event) -> object:
         return pretty(look_into("events", event.line()), colour=False)

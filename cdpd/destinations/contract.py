@@ -24,6 +24,7 @@ from msgspec import Meta, Raw, Struct, field
 from cdpd.clock import Clock
 from cdpd.config.duration import parse_duration
 from cdpd.config.functions import FunctionSetup
+from cdpd.destinations.checked import UNTESTED, Checked
 from cdpd.destinations.filter_setup import MOST_FILTERS, FilterSetup
 from cdpd.destinations.outcome import Outcome
 from cdpd.event import TYPES, Event
@@ -110,7 +111,7 @@ class DestinationEnv(Struct, frozen=True):
     name: str
     """The instance's name in the configuration."""
     http: aiohttp.ClientSession
-    """Its own connection pool, with the configured time-out; used inside `deliver` only."""
+    """Its own connection pool, with the configured time-out; used inside `deliver` and `check` only."""
     state_dir: Path
     clock: Clock
     log: structlog.typing.FilteringBoundLogger
@@ -184,6 +185,19 @@ class Destination:
         the batches in flight (at most `concurrency`) come again, with the same messageIds.
         """
         raise NotImplementedError
+
+    async def check(self) -> Checked:
+        """Test the connection, for `cdpd destination check`: are the settings right, does the vendor answer?
+
+        Between `start` and `stop`, on an instance of its own, whether or not a daemon runs. It never sends an event,
+        nor changes anything at the vendor's. May raise what `deliver` may. Default: it cannot be tested.
+        """
+        return Checked("unknown", UNTESTED)
+
+    @classmethod
+    def can_check(cls) -> bool:
+        """Whether its connection can be tested."""
+        return cls.check is not Destination.check
 
     def preview(self, event: Event) -> object:
         """What `deliver` would send for this event alone, for `cdpd diff`: JSON types, or msgspec.Raw for JSON text.

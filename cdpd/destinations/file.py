@@ -19,6 +19,7 @@ import anyio.to_thread
 import msgspec
 from msgspec import Raw
 
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Batch, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.outcome import BadConfig, Delivered, Outcome, TryAgain
 from cdpd.event import Event
@@ -58,6 +59,26 @@ class File(Destination):
         lines = b"".join(event.line() + b"\n" for event in batch.events)
         outcome = await anyio.to_thread.run_sync(self._append, lines)
         return [outcome] * len(batch.events)
+
+    async def check(self) -> Checked:
+        return await anyio.to_thread.run_sync(self._looked_at)
+
+    def _looked_at(self) -> Checked:
+        """Whether whoever asks may append to the file, or make it; neither is done."""
+        path, folder = self._path, self._path.parent
+        error: OSError | None = None
+        if path.is_dir():
+            error = IsADirectoryError()
+        elif not folder.is_dir():
+            error = FileNotFoundError()
+        elif not (
+            os.access(path, os.R_OK | os.W_OK) if path.exists() else os.access(folder, os.W_OK | os.X_OK)
+        ):
+            error = PermissionError()
+        if error is not None:
+            return Checked("failed", _what_to_do(path, error))
+        will_be = "can be appended to" if path.exists() else "can be made"
+        return Checked("ok", f"{path} {will_be}, by the user who asks")
 
     def preview(self, event: Event) -> object:
         return {"path": str(self._path), "line": Raw(event.line())}

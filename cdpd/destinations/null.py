@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationEnv
 from cdpd.destinations.outcome import Delivered, Outcome
 
@@ -22,3 +23,6 @@ class Null(Destination):
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
         self.events += len(batch.events)
         return [Delivered()] * len(batch.events)
+
+    async def check(self) -> Checked:
+        return Checked("ok", "there is nothing to connect to")

@@ -10,12 +10,14 @@ import anyio.to_thread
 import msgspec
 from msgspec import Meta, Raw, field
 
-from cdpd.destinations.actions.config import ActionsConfig
+from cdpd.destinations.actions.config import ActionsConfig, wanted
 from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.answers import Rule, Table, failure_of, outcome_of
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Batch, BatchLimits, DestinationEnv, Problem
 from cdpd.destinations.exchange import send, shown_request, shown_url
 from cdpd.destinations.outcome import HELD, BadEvent, Delivered, Outcome
+from cdpd.destinations.reach import first_unreachable, origin
 from cdpd.destinations.steps import Entry, plan, run_steps, user_of
 from cdpd.destinations.webhook_action import SEND
 from cdpd.destinations.webhook_rules import is_address, is_header_value, signatures, why_no_header
@@ -181,6 +183,19 @@ class Webhook(ActionDestination):
         if 200 <= answer.status < 300:
             return Delivered(answer.status)
         return outcome_of(answer, self.env.clock.now_ms(), self._shown(body), _ANSWERS)
+
+    async def check(self) -> Checked:
+        """Whether connections are accepted. A request is not made: any may mean something to a receiver."""
+        mapped = [each.mapping.get("url") for each in wanted(self.actions, (), self.config)]
+        urls = [url for url in (self.config.url, *mapped) if isinstance(url, str)]
+        only = f"an event tells: cdpd destination test {self.env.name} --event FILE --live"
+        if not urls:
+            return Checked("unknown", f"where to each event's own mapping says; {only}")
+        problem = await first_unreachable(urls, self.config.timeout)
+        if problem:
+            return Checked("failed", problem)
+        places = ", ".join(dict.fromkeys(map(origin, urls)))
+        return Checked("ok", f"{places} can be connected to; whether events are taken, {only}")
 
     def preview(self, event: Event) -> object:
         if self.subscriptions:

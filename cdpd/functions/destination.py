@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, field
 
 from cdpd.config.functions import ON_BATCH, FunctionSetup, read_settings
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Batch, BatchLimits, Destination, DestinationConfig, DestinationEnv
 from cdpd.destinations.outcome import Outcome
 from cdpd.destinations.steps import Entry, plan, run_steps, user_of
@@ -55,6 +56,14 @@ class FunctionDestination(Destination):
 
     async def stop(self) -> None:
         await self._host.close()
+
+    async def check(self) -> Checked:
+        """Whether the file can be run. What its handlers do, only they know."""
+        try:
+            handlers = await self._host.handlers()
+        except CannotLoad as error:
+            return Checked("failed", f"the function cannot be run: {error}")
+        return Checked("ok", f"the file runs, and has {', '.join(sorted(handlers))}")
 
     async def deliver(self, batch: Batch) -> Sequence[Outcome]:
         events = batch.events

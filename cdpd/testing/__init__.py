@@ -21,13 +21,18 @@
         assert isinstance(acted.outcome, BadEvent)
         assert acted.requests == []
 
-The last two are for destinations made of actions, whose requests they look at; nothing is sent there.
+    async def test_a_wrong_key_is_found_without_an_event() -> None:
+        found, requests = await run_check(Radio, replies=[401])
+        assert found.state == "failed"
+        assert requests[0]["method"] == "GET"
+
+The last three are for destinations made of actions, whose requests they look at; nothing is sent there.
 Hooks run through the chain's own code and destinations through delivery's own sending, so what passes here passes
 in the daemon. Time is a `FakeClock` that stands still until a test moves it. Nothing here needs a daemon, a network
 beyond the loopback, or a particular test framework; the functions that wait are `async` (pytest-asyncio runs them).
 """
 
-from cdpd.testing.acting import Acted, run_action
+from cdpd.testing.acting import Acted, Connected, run_action, run_check
 from cdpd.testing.cases import Case, cases_of
 from cdpd.testing.clock import FakeClock
 from cdpd.testing.destinations import RunningDestination, running_destination
@@ -56,6 +61,7 @@ __all__ = [
     "RESET",
     "Acted",
     "Case",
+    "Connected",
     "Discarded",
     "Entry",
     "FakeClock",
@@ -74,6 +80,7 @@ __all__ = [
     "retry_after",
     "retry_after_date",
     "run_action",
+    "run_check",
     "running_destination",
     "running_hook",
     "running_vendor",

@@ -1,11 +1,15 @@
-"""One action of a destination, run on events: what became of them, and the requests. Nothing is sent."""
+"""One action of a destination, run on events, or the test of its connection: what came of it, and the requests.
+
+Nothing is sent.
+"""
 
 from __future__ import annotations
 
 import errno
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -17,15 +21,18 @@ from multidict import CIMultiDict
 
 from cdpd.clock import Clock
 from cdpd.config.problem import ConfigError, Problem, key_text
+from cdpd.delivery.checking import checked
 from cdpd.delivery.lanes import Item
 from cdpd.delivery.mask import Mask
 from cdpd.delivery.sending import send
 from cdpd.destinations.actions.client import Request
 from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.answers import Answer
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import DestinationEnv
 from cdpd.destinations.outcome import Outcome
 from cdpd.event import Position
+from cdpd.secret import secrets_in
 from cdpd.testing.clock import FakeClock
 from cdpd.testing.events import event_line
 from cdpd.testing.log import KeptLog
@@ -80,6 +87,29 @@ async def run_action(
     return Acted(acted.outcomes, [shown(request) for request in vendor.requests])
 
 
+class Connected(NamedTuple):
+    """What a test of a connection came to: `found, requests = await run_check(…)`."""
+
+    found: Checked
+    requests: list[dict[str, Any]]
+    """As in Acted."""
+
+
+async def run_check(
+    kind: type[ActionDestination],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    replies: Sequence[int | Reply] = (),
+) -> Connected:
+    """Test a destination's connection to a vendor that answers so, then 200 and `{}`. For the rest see `run_action`."""
+    options = kind.example_settings if settings is None else settings
+    config = _checked_config(kind, options)
+    vendor = Scripted(replies)
+    async with _started(kind, config, vendor, FakeClock(), KeptLog()) as destination:
+        found = await checked(destination, Mask(secrets_in(config)))
+    return Connected(found, [shown(request) for request in vendor.requests])
+
+
 class Scripted:
     """A transport that sends nothing: it keeps the requests and answers them in order, the rest with `otherwise`."""
 
@@ -119,28 +149,42 @@ async def act(
 ) -> Came:
     """Run an action on events as they are. Raises ConfigError where settings, action or mapping are wrong."""
     setup = {"action": action, "mapping": mapping, "when": "all"}
-    config = configured(kind.Config, {**settings, "presets": False, "actions": [setup]})
+    config = _checked_config(kind, {**settings, "presets": False, "actions": [setup]})
+    items = [
+        Item(Position(number, 1), clock.now_ms(), None, msgspec.json.encode(event))
+        for number, event in enumerate(events)
+    ]
+    told = KeptLog()
+    async with _started(kind, config, transport, clock, told) as destination:
+        sent = await send(destination.deliver, items, 1, clock, Mask(()))
+    return Came(sent.outcomes, sent.fault or _fault(told))
+
+
+def _checked_config(kind: type[ActionDestination], settings: Mapping[str, Any]) -> Any:
+    """Its typed options. Raises ConfigError, also for what `problems` finds."""
+    config = configured(kind.Config, settings)
     found = [
         Problem(f"{problem.message} {problem.hint}".rstrip(), key=key_text(problem.path))
         for problem in kind.problems(config)
     ]
     if found:
         raise ConfigError(found)
-    items = [
-        Item(Position(number, 1), clock.now_ms(), None, msgspec.json.encode(event))
-        for number, event in enumerate(events)
-    ]
-    told = KeptLog()
+    return config
+
+
+@asynccontextmanager
+async def _started(
+    kind: type[ActionDestination], config: Any, transport: Scripted, clock: Clock, told: KeptLog
+) -> AsyncIterator[ActionDestination]:
     with tempfile.TemporaryDirectory(prefix="cdpd-testing-") as folder:
         async with aiohttp.ClientSession() as http:
             destination = kind(config, DestinationEnv("tested", http, Path(folder), clock, told.log))
             destination.client.transport = transport
             await destination.start()
             try:
-                sent = await send(destination.deliver, items, 1, clock, Mask(()))
+                yield destination
             finally:
                 await destination.stop()
-    return Came(sent.outcomes, sent.fault or _fault(told))
 
 
 def _fault(told: KeptLog) -> str:

@@ -12,10 +12,12 @@ import aiohttp
 from msgspec import Struct
 
 from cdpd.clock import Clock
+from cdpd.delivery.checking import checked
 from cdpd.delivery.lanes import Item
 from cdpd.delivery.mask import Mask
 from cdpd.delivery.route import Route, router_of
 from cdpd.delivery.sending import send
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Destination, DestinationEnv
 from cdpd.destinations.outcome import Outcome, Skipped
 from cdpd.event import Event, Position
@@ -71,6 +73,10 @@ class RunningDestination:
             for event, outcome in zip(batch, sent.outcomes, strict=True):
                 event.outcome = outcome
         return [event.outcome for event in taken if event.outcome is not None]
+
+    async def check(self) -> Checked:
+        """Test its connection as `cdpd destination check` does; what it raises is told in the same way."""
+        return await checked(self.destination, self._mask)
 
     def _taken(self, event: Mapping[str, Any] | Event) -> _Event:
         self._sent += 1

@@ -1,4 +1,4 @@
-"""`cdpd destination`: cases from a file, and one event through a destination, step by step."""
+"""`cdpd destination`: cases from a file, one event through a destination, step by step, and tests of connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cdpd.testing import Vendor, running_vendor
+from cdpd.testing import Reply, Vendor, running_vendor
 from tests.cli.conftest import Cdpd
 
 EVENT = {
@@ -195,3 +195,70 @@ def test_a_file_that_holds_no_cases_is_told(cdpd: Cdpd) -> None:
         ran = cdpd("destination", "cases", "cases.json")
         assert ran.code == 2
         assert said in ran.err
+
+
+PLACES = """
+[sources.web]
+write_keys = ["wk_web"]
+
+[destinations.mixpanel]
+project_token = "mp-t0ken"
+base_url = "@url@"
+
+[destinations.crm]
+type = "customerio"
+site_id = "s1te-id"
+api_key = "cio-k3y"
+base_url = "@url@"
+enabled = false
+
+[destinations.hook]
+type = "webhook"
+url = "@url@/in"
+
+[destinations.null]
+"""
+
+
+def test_connections_are_tested_without_a_daemon_and_without_an_event(cdpd: Cdpd) -> None:
+    with vendor() as it:
+        Path("cdpd.toml").write_text(PLACES.replace("@url@", it.url))
+        Path("cdpd.toml").chmod(0o600)
+        ran = cdpd("destination", "check")
+        assert ran.code == 0, ran.out
+        assert [line.split()[:2] for line in ran.lines[:4]] == [
+            ["ok", "mixpanel"], ["ok", "crm"], ["ok", "hook"], ["ok", "null"],
+        ]  # fmt: skip
+        assert "(it is not enabled)" in ran.lines[1]
+        assert sorted((request.method, request.path) for request in it.requests) == [
+            ("GET", "/auth"), ("POST", "/api/app/validate-project-credentials/"),
+        ]  # fmt: skip
+    assert not Path("cdpd-data").exists()
+
+
+def test_a_connection_that_fails_is_told_with_the_vendors_answer_and_exit_1(cdpd: Cdpd) -> None:
+    with vendor() as it:
+        Path("cdpd.toml").write_text(PLACES.replace("@url@", it.url))
+        Path("cdpd.toml").chmod(0o600)
+        it.replies(Reply(401, {}, b'{"error": "no project has mp-t0ken"}'))
+        ran = cdpd("destination", "check", "mixpanel")
+        assert ran.code == 1
+        assert "FAILED   mixpanel  it answered 401 Unauthorized" in ran.out
+        assert "check the credentials" in ran.out
+        assert 'answered 401: {"error": "no project has •••"}' in ran.out
+        assert "mp-t0ken" not in ran.out
+        assert "1 destination, 1 failed" in ran.out
+        it.replies(Reply(401))
+        ran = cdpd("destination", "check", "mixpanel", "--json")
+        assert ran.code == 1
+        (told,) = ran.json["destinations"]
+        assert (told["name"], told["state"], told["status"]) == ("mixpanel", "failed", 401)
+        assert "mp-t0ken" not in ran.out
+
+
+def test_only_destinations_of_the_configuration_can_be_tested(cdpd: Cdpd) -> None:
+    Path("cdpd.toml").write_text(PLACES.replace("@url@", "http://127.0.0.1:9"))
+    Path("cdpd.toml").chmod(0o600)
+    ran = cdpd("destination", "check", "mixpanl")
+    assert ran.code == 2
+    assert 'did you mean "mixpanel"?' in ran.err

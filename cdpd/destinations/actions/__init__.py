@@ -6,6 +6,7 @@ What authors of destinations import, all of it from here; plugins/README.md walk
 from cdpd.destinations.actions.action import Action, Batching, Preset, Result
 from cdpd.destinations.actions.client import Client, Recorder, Request
 from cdpd.destinations.actions.config import ActionsConfig, ActionSetup
+from cdpd.destinations.actions.connection import ConnectionTest
 from cdpd.destinations.actions.destination import ActionDestination
 from cdpd.destinations.actions.encode import json_of, size_of, to_form, to_json
 from cdpd.destinations.actions.mapped import Datetime, Kind, Mapped, Shape, each, first, template
@@ -18,6 +19,7 @@ from cdpd.destinations.actions.trouble import (
     SelfTimeoutError,
 )
 from cdpd.destinations.answers import Answer, Rule, Table
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Batch, BatchLimits, DestinationEnv, Problem
 from cdpd.destinations.outcome import (
     BadConfig,
@@ -46,7 +48,9 @@ __all__ = [
     "Batch",
     "BatchLimits",
     "Batching",
+    "Checked",
     "Client",
+    "ConnectionTest",
     "Datetime",
     "Delivered",
     "DestinationEnv",

@@ -27,10 +27,12 @@ from cdpd.destinations.actions.action import Action, Preset, Result
 from cdpd.destinations.actions.apart import run_apart
 from cdpd.destinations.actions.client import Client, Nobody, Recorder
 from cdpd.destinations.actions.config import ActionsConfig, problems_of
+from cdpd.destinations.actions.connection import ConnectionTest, checked_of
 from cdpd.destinations.actions.memory import Memory
 from cdpd.destinations.actions.subscription import Subscription, subscriptions
 from cdpd.destinations.actions.trouble import outcome_of_error
 from cdpd.destinations.answers import Answer, Table, outcome_of
+from cdpd.destinations.checked import Checked
 from cdpd.destinations.contract import Batch, Destination, DestinationEnv, Problem
 from cdpd.destinations.outcome import HELD, OUTCOMES, BadEvent, Delivered, Outcome, Skipped, TryAgain
 from cdpd.destinations.steps import Entry, plan, run_steps, user_of
@@ -80,6 +82,8 @@ class ActionDestination(Destination):
     """What it does unless the configuration says otherwise."""
     answers: ClassVar[Table] = Table()
     """Where its vendor's answers mean something else than usual."""
+    connection: ClassVar[ConnectionTest | None] = None
+    """How its connection is tested; None: it cannot be, without an event."""
     example_settings: ClassVar[Mapping[str, Any]] = {}
     """Settings with which it can be made, for documentation and cases: those that have no default."""
     example_mapping: ClassVar[Mapping[str, Any]] = {}
@@ -115,6 +119,26 @@ class ActionDestination(Destination):
     def outcome(self, answer: Answer) -> Outcome:
         """What an answer means for the events of its request, by this destination's table."""
         return outcome_of(answer, self.env.clock.now_ms(), answer.request, type(self).answers)
+
+    async def check(self) -> Checked:
+        test = type(self).connection
+        if test is None:
+            return await super().check()
+        try:
+            found = await test.ask(self)
+        except Exception as error:
+            outcome = outcome_of_error(error)
+            if outcome is None:
+                raise
+            return Checked("failed", getattr(outcome, "reason", str(error)))
+        if isinstance(found, Checked):
+            return found
+        table = type(self).answers if test.answers is None else test.answers
+        return checked_of(found, self.env.clock.now_ms(), test.ok, table)
+
+    @classmethod
+    def can_check(cls) -> bool:
+        return cls.connection is not None or cls.check is not ActionDestination.check
 
     # -- delivering ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from cdpd.destinations.actions import (
     Answer,
     BadEvent,
     Batching,
+    ConnectionTest,
     Delivered,
     Preset,
     Result,
@@ -74,11 +75,12 @@ class CustomerIO(ActionDestination):
 
     answers = Table({404: Rule("bad_config", "is the account in the other region? See `account_region`")})
 
-    async def post(self, path: str, body: Any) -> Answer:
+    async def ask(self, method: str, path: str, **body: Any) -> Answer:
+        """Every request of ours; `json`: its body."""
         own: str | None = self.config.base_url
         host = own.rstrip("/") if own else _HOSTS[self.config.account_region[:2]]
         credentials = (self.config.site_id.reveal(), self.config.api_key.reveal())
-        return await self.call("POST", host + path, json=body, basic=credentials)
+        return await self.call(method, host + path, basic=credentials, **body)
 
     async def send(self, operations: Sequence[dict[str, Any]]) -> list[Result]:
         """One operation as it is, several as a batch; a result for each."""
@@ -91,9 +93,8 @@ class CustomerIO(ActionDestination):
         if going:
             one = len(operations) == 1
             path = "/api/v2/entity" if one else "/api/v2/batch"
-            answer = await self.post(
-                path, operations[0] if one else {"batch": [operations[at] for at in going]}
-            )
+            body = operations[0] if one else {"batch": [operations[at] for at in going]}
+            answer = await self.ask("POST", path, json=body)
             for at, result in zip(going, self._each(answer, len(going)), strict=True):
                 results[at] = result
         return results
@@ -136,7 +137,7 @@ async def _report(to: CustomerIO, payload: DeliveryReport) -> Answer:
     metadata = {"action_name": payload.action_name, "action_value": payload.action_value}
     body |= {key: value for key, value in more.items() if value is not None}
     chosen = {key: value for key, value in metadata.items() if value is not None}
-    return await to.post("/api/v1/metrics", body | ({"metadata": chosen} if chosen else {}))
+    return await to.ask("POST", "/api/v1/metrics", json=body | ({"metadata": chosen} if chosen else {}))
 
 
 _OTHERS: Final = (
@@ -249,5 +250,8 @@ CustomerIO.actions = (
         _any_of("Report Content Event"),
         operation.event,
     ),
+)
+CustomerIO.connection = ConnectionTest(
+    lambda to: to.ask("GET", "/auth"), ok="the site id and the key are right, for this region"
 )
 CustomerIO.presets = tuple(Preset(action.title, action) for action in CustomerIO.actions)

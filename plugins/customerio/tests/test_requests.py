@@ -9,7 +9,17 @@ import pytest
 
 from cdpd.config.problem import ConfigError
 from cdpd.destinations.outcome import BadConfig, BadCredentials, BadEvent, Delivered, RateLimited, TryAgain
-from cdpd.testing import CUT, HANG, RESET, Acted, Reply, run_action, running_destination, running_vendor
+from cdpd.testing import (
+    CUT,
+    HANG,
+    RESET,
+    Acted,
+    Reply,
+    run_action,
+    run_check,
+    running_destination,
+    running_vendor,
+)
 from cdpd_customerio.destination import CustomerIO
 
 KEYS = {"site_id": "site-1", "api_key": "cio-key"}
@@ -230,3 +240,14 @@ async def test_settings_are_checked() -> None:
         await run_action(CustomerIO, "trackEvent", {}, settings={"site_id": "x"})
     with pytest.raises(ConfigError, match="max_requests_per_second"):
         await run_action(CustomerIO, "trackEvent", {}, settings={**KEYS, "max_requests_per_second": 0})
+
+
+@pytest.mark.parametrize(("region", "host"), [("US", "track"), ("EU", "track-eu")])
+async def test_the_keys_can_be_tested_in_their_region(region: str, host: str) -> None:
+    settings = {**CustomerIO.example_settings, "account_region": region}
+    found, (request,) = await run_check(CustomerIO, settings=settings)
+    assert found.state == "ok"
+    assert (request["method"], request["url"]) == ("GET", f"https://{host}.customer.io/auth")
+    assert request["headers"]["authorization"].startswith("Basic ")
+    found, _ = await run_check(CustomerIO, settings=settings, replies=[401])
+    assert found.state == "failed"

@@ -9,9 +9,12 @@ from cdpd.destinations.actions import (
     Action,
     ActionDestination,
     ActionsConfig,
+    Answer,
     BadConfig,
     BadEvent,
     Batch,
+    Checked,
+    ConnectionTest,
     DestinationEnv,
     Outcome,
     Preset,
@@ -19,6 +22,7 @@ from cdpd.destinations.actions import (
     Result,
     Secret,
     TryAgain,
+    json_of,
 )
 from cdpd_google_analytics_4.body import OLDEST_MS, TOO_OLD, body_of, micros_of, shop_parameters
 from cdpd_google_analytics_4.limits import ANALYTICS_360, STANDARD, event_name
@@ -115,18 +119,21 @@ class GoogleAnalytics4(ActionDestination):
         if micros is not None:
             body["timestamp_micros"] = micros
         self._warn(notes)
-        # As Google documents it: nothing is escaped, the colons of a Firebase id least of all.
-        address = f"/mp/collect?api_secret={self.config.api_secret.reveal()}&{stream}={setting}"
         try:
-            return await self.call(
-                "POST", (self.config.base_url or _HOSTS[self.config.region]) + address, json=body
-            )
+            return await self.call("POST", self.address("/mp/collect", stream), json=body)
         except TimeoutError as error:
             from aiohttp import ConnectionTimeoutError  # `cdpd check` does without it
 
             if isinstance(error, ConnectionTimeoutError):  # nothing was sent: it may be tried for ever
                 return TryAgain("no connection in time", code="ECONNTIMEDOUT")
             raise
+
+    def address(self, path: str, stream: str) -> str:
+        """`stream`: the setting that names it."""
+        host = self.config.base_url or _HOSTS[self.config.region]
+        # As Google documents it: nothing is escaped, the colons of a Firebase id least of all.
+        secret = self.config.api_secret.reveal()
+        return f"{host}{path}?api_secret={secret}&{stream}={getattr(self.config, stream)}"
 
     def _warn(self, notes: Iterable[str]) -> None:
         for note in notes:
@@ -148,6 +155,21 @@ async def _custom(to: GoogleAnalytics4, hit: CustomEvent) -> Result:
     notes: list[str] = []
     name = event_name(hit.name, hit.lowercase, hit.data_stream_type == "Mobile App", notes)
     return await to.collect(hit, name, {}, notes)
+
+
+async def _validate(to: GoogleAnalytics4) -> Answer | Checked:
+    """Google's validation server takes a request apart, and counts nothing."""
+    stream, client = "measurement_id", "client_id"
+    if not to.config.measurement_id:
+        stream, client = "firebase_app_id", "app_instance_id"
+    body = {client: "0" * 32, "events": [{"name": "page_view", "params": {}}]}
+    answer = await to.call("POST", to.address("/debug/mp/collect", stream), json=body)
+    found = json_of(answer)
+    messages = found.get("validationMessages") if isinstance(found, dict) else None
+    if answer.status == 200 and messages:
+        said = "; ".join(str(each.get("description", "")) for each in messages if isinstance(each, dict))
+        return Checked("failed", f"Google finds fault: {said}", answer.request, 200, answer.body)
+    return answer
 
 
 def _sends(kind: Kind) -> Callable[[GoogleAnalytics4, ShopHit], Awaitable[Result]]:
@@ -196,6 +218,11 @@ _SCREENS: Final = Preset(
         "flatten_params": True,
         "data_stream_type": "Mobile App",
     },
+)
+GoogleAnalytics4.connection = ConnectionTest(
+    _validate,
+    ok="Google can be reached and finds no fault; whether `api_secret` and the stream's id are right it never tells: "
+    "look for the first events under Reports → Realtime",
 )
 GoogleAnalytics4.actions = (*_SHOP, _PAGE, _CUSTOM)
 GoogleAnalytics4.presets = (

@@ -32,6 +32,7 @@ from cdpd.testing import (
     huge,
     make_event,
     retry_after,
+    run_check,
     running_destination,
     running_vendor,
 )
@@ -276,3 +277,23 @@ async def test_other_peoples_events_are_not_held_by_one_that_is_refused() -> Non
         told = await it.deliver(track(), track(userId="u2"))
     assert sorted(kinds(told)) == ["bad_event", "delivered"]
     assert Delivered(204) in told
+
+
+async def test_a_request_can_be_validated_and_what_that_leaves_open_is_told() -> None:
+    found, (request,) = await run_check(GoogleAnalytics4)
+    assert found.state == "ok"
+    assert "it never tells" in found.text
+    assert request["url"].startswith(
+        "https://www.google-analytics.com/debug/mp/collect?api_secret=ga-secret&measurement_id="
+    )
+    assert "ga-secret" not in found.request
+
+
+async def test_what_google_finds_is_told() -> None:
+    body = b'{"validationMessages": [{"fieldPath": "x", "description": "x is wrong"}]}'
+    settings = {"firebase_app_id": "1:2:web:3", "api_secret": "ga-secret", "region": "eu"}
+    found, (request,) = await run_check(GoogleAnalytics4, settings=settings, replies=[Reply(200, body=body)])
+    assert (found.state, found.text) == ("failed", "Google finds fault: x is wrong")
+    assert "region1.google-analytics.com/debug/mp/collect" in request["url"]
+    assert request["url"].endswith("&firebase_app_id=1:2:web:3")
+    assert "app_instance_id" in request["json"]

@@ -17,6 +17,7 @@ from cdpd.destinations.actions import (
     Answer,
     BadEvent,
     Batching,
+    ConnectionTest,
     Delivered,
     DestinationEnv,
     Outcome,
@@ -246,6 +247,19 @@ INCREMENT: Final = Action(
     payload=Increment,
     trigger='type = "track"',
     perform=_increment,
+)
+
+
+async def _validate(to: Mixpanel) -> Answer:
+    own: str | None = to.config.base_url
+    host = own.rstrip("/") if own else "https://mixpanel.com"
+    return await to.call(
+        "POST", f"{host}/api/app/validate-project-credentials/", json={"project_token": to.token}
+    )
+
+
+Mixpanel.connection = ConnectionTest(
+    _validate, ok="Mixpanel knows the project token; an `api_secret` is tried by the first events alone"
 )
 Mixpanel.actions = (TRACK, PURCHASE, IDENTIFY, GROUP, ALIAS, INCREMENT)
 

@@ -16,6 +16,7 @@ from cdpd.testing import (
     FakeClock,
     Reply,
     run_action,
+    run_check,
     running_destination,
     running_vendor,
 )
@@ -286,3 +287,14 @@ async def test_the_token_is_needed_and_regions_are_checked() -> None:
         await run_action(Mixpanel, "trackEvent", {}, settings={})
     with pytest.raises(ConfigError, match="api_region"):
         await run_action(Mixpanel, "trackEvent", {}, settings={**TOKEN, "api_region": "XX"})
+
+
+async def test_the_project_token_can_be_tested() -> None:
+    found, (request,) = await run_check(Mixpanel)
+    assert found.state == "ok"
+    assert request["method"] == "POST"
+    assert request["url"] == "https://mixpanel.com/api/app/validate-project-credentials/"
+    assert request["json"] == {"project_token": "mp-token"}
+    found, _ = await run_check(Mixpanel, replies=[Reply(401, body=b'{"error": "mp-token is unknown"}')])
+    assert found.state == "failed"
+    assert "mp-token" not in found.text + found.answer + found.request
