@@ -164,10 +164,13 @@ def _date(value: Any) -> Any:
 
 
 def seconds(value: str | int | float | None) -> Any:
-    """A time as seconds; a number, also as text, stays as it is."""
+    """A time as seconds; a number, also as text, stays as it is.
+
+    So does what is no time: left out, it would count as of now, and Customer.io tells that it is wrong.
+    """
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         ms = parse_time(value)
-        return None if ms is None else ms // 1000
+        return value if ms is None else ms // 1000
     return value
 
 

@@ -197,7 +197,7 @@ def test_objects_and_relationships_are_deleted() -> None:
         ("1768472430", "1768472430"),
         ("1768472430.5", "1768472430.5"),
         (1768472430, 1768472430),
-        ("yesterday", None),
+        ("yesterday", "yesterday"),
         (None, None),
     ],
 )

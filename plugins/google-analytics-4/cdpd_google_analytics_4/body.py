@@ -87,10 +87,11 @@ def shop_parameters(kind: Kind, hit: ShopHit) -> Json:
 
 def flat(params: Mapping[str, Any]) -> Json:
     """Parameters as Google takes them: nested objects as `a_b`, lists of scalars joined by commas, names of letters,
-    digits and `_`; the first of equal names stays. Left out: nulls, and objects within lists. `items` stays a list."""
+    digits and `_`; the first of equal names stays. Left out: nulls, and objects within lists. `items` that are objects
+    stay a list."""
     found: Json = {}
     for name, value in params.items():
-        if name == "items" and isinstance(value, list):
+        if name == "items" and isinstance(value, list) and any(isinstance(item, dict) for item in value):
             found.setdefault(name, value)
         else:
             for leaf, scalar in _leaves(name, value):

@@ -130,7 +130,7 @@ class GoogleAnalytics4(ActionDestination):
 
     def address(self, path: str, stream: str) -> str:
         """`stream`: the setting that names it."""
-        host = self.config.base_url or _HOSTS[self.config.region]
+        host = (self.config.base_url or _HOSTS[self.config.region]).rstrip("/")
         # As Google documents it: nothing is escaped, the colons of a Firebase id least of all.
         secret = self.config.api_secret.reveal()
         return f"{host}{path}?api_secret={secret}&{stream}={getattr(self.config, stream)}"

@@ -149,17 +149,25 @@ async def _import(to: Mixpanel, payloads: Sequence[Track]) -> Result | list[Resu
 
 async def _identify(to: Mixpanel, payload: Profile) -> Result:
     result: Result = Skipped("NOTHING_TO_SEND")
+    refused: Outcome | None = None
     if payload.anonymous_id:
         both = _given({"$identified_id": payload.user_id, "$anon_id": payload.anonymous_id})
         event = {"event": "$identify", "properties": {**both, "token": to.token, **to.source}}
-        result = await to.post("/track", event)
-        if isinstance(result, BadEvent) or (isinstance(result, Answer) and result.status >= 300):
+        joined = await to.post("/track", event)
+        result = to.outcome(joined) if isinstance(joined, Answer) else joined
+        if isinstance(
+            result, BadEvent
+        ):  # no reason to lose the profile as well, as it will be refused each time
+            refused = result
+        elif not isinstance(result, Delivered):
             return result
     if payload.traits:
         whom = payload.user_id or payload.anonymous_id
         about = _given({"$token": to.token, "$distinct_id": whom, "$ip": payload.ip or UNSET})
         result = await to.post("/engage", {**about, "$set": properties.profile(payload.traits)})
-    return result
+        if refused is not None and isinstance(result, Answer):
+            result = to.outcome(result)
+    return refused if refused is not None and isinstance(result, Delivered) else result
 
 
 async def _group(to: Mixpanel, payload: Group) -> Result:

@@ -86,11 +86,23 @@ async def test_no_profile_is_set_before_both_ids_are_one() -> None:
 
 @pytest.mark.parametrize("body", [b"0", b'{"status": 0, "error": "bad token"}'])
 async def test_a_zero_is_a_refusal(body: bytes) -> None:
-    acted = await run_action(Mixpanel, "identifyUser", PERSON, replies=[Reply(200, {}, body)])
+    acted = await run_action(Mixpanel, "alias", {"type": "alias"}, replies=[Reply(200, {}, body)])
     assert isinstance(acted.outcome, BadEvent)
     assert len(acted.requests) == 1
     if b"bad token" in body:
         assert "bad token" in acted.outcome.reason
+
+
+async def test_a_refused_identify_is_told_but_the_profile_is_set_all_the_same() -> None:
+    refused = Reply(200, {}, b'{"status": 0, "error": "$anon_id is no UUID"}')
+    acted = await run_action(Mixpanel, "identifyUser", PERSON, replies=[refused, Reply(200, {}, b"1")])
+    assert isinstance(acted.outcome, BadEvent)
+    assert "$anon_id is no UUID" in acted.outcome.reason
+    assert [request["url"].rpartition("/")[2] for request in acted.requests] == ["track", "engage"]
+    acted = await run_action(Mixpanel, "identifyUser", PERSON, replies=[refused, 503])
+    assert isinstance(acted.outcome, TryAgain), "the profile is still to be set"
+    acted = await run_action(Mixpanel, "identifyUser", {**PERSON, "traits": {}}, replies=[400])
+    assert isinstance(acted.outcome, BadEvent)
 
 
 @pytest.mark.parametrize("body", [b"1", b'{"status": 1}'])
